@@ -1,0 +1,1 @@
+"""elanus: a plugin-based RPC framework that speaks the wire formats of CloudWeGo Kitex."""

@@ -1,0 +1,307 @@
+"""A call: the value that walks through the rooms, on the client and on the server."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from elanus.deadline import Deadline, remaining
+from elanus.errors import StateError
+from elanus.metadata import EMPTY_METADATA, Metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from elanus.contracts.codec import Payload
+    from elanus.contracts.transport import RawStream
+    from elanus.errors import BizStatusError
+    from elanus.options import CallOptions
+    from elanus.service import Instance, MethodInfo, ServiceInfo
+
+__all__ = ["Call", "Event", "current_call", "running_call", "serving", "shield"]
+
+
+class Event:
+    """Names of the marks on a timeline, in the order in which a call meets them."""
+
+    START = "start"
+    RESOLVED = "resolved"
+    CONNECTED = "connected"
+    ENCODED = "encoded"
+    WRITTEN = "written"
+    ARRIVED = "arrived"
+    HANDLER_START = "handler start"
+    HANDLER_FINISH = "handler finish"
+    REPLIED = "replied"
+    DECODED = "decoded"
+    FINISH = "finish"
+
+
+class Call:
+    """One call, from its making to its outcome. Kitex's RPCInfo, in Python.
+
+    The first group of attributes is the *intent*, shared by all attempts. The second is the state of one attempt:
+    with a retrier each attempt has its own copy (:meth:`fork`), and the winner's state is copied back (:meth:`adopt`).
+    Rooms pass data on the call. A call never refers to itself, so that it dies with its last user.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "argument_payload",
+        "arguments",
+        "attempt",
+        "biz_status",
+        "callee",
+        "caller",
+        "caller_method",
+        "deadline",
+        "error",
+        "expired",
+        "headers",
+        "instance",
+        "limit",
+        "log_id",
+        "metadata",
+        "method",
+        "on_open",
+        "options",
+        "peer",
+        "received_bytes",
+        "reply_metadata",
+        "reply_payload",
+        "reply_trailers",
+        "retried",
+        "sent_bytes",
+        "seq_id",
+        "service",
+        "stream",
+        "timeline",
+        "transport",
+        "tried",
+        "written",
+    )
+
+    service: ServiceInfo
+    method: MethodInfo
+    #: One value per IDL parameter. On a server ``()`` until the decode room ran.
+    arguments: Sequence[Any]
+    #: The options of this call, read at call time; on a server the defaults.
+    options: CallOptions
+    #: Service name of the caller, and the method whose handler makes this call; empty when unknown.
+    caller: str
+    caller_method: str
+    #: The name under which the destination is known to discovery, not its IDL name.
+    callee: str
+    #: The encoded arguments: made once per call on a client, what arrived on a server.
+    argument_payload: Payload | None
+    #: Instances that attempts of this call were sent to, in order; one list for all attempts.
+    tried: list[Instance]
+
+    #: 0 for the first attempt, n for the n-th retry.
+    attempt: int
+    #: On a server: the caller marked this request as a retry.
+    retried: bool
+    instance: Instance | None
+    #: By when it must be done, or ``None``.
+    deadline: Deadline | None
+    #: The limit that set the deadline, for the error: its name and its seconds.
+    limit: tuple[str, float] | None
+    #: Set by the timer wheel when the deadline passed.
+    expired: bool
+    #: Immutable; a room replaces it.
+    metadata: Metadata
+    #: Headers of the request beside metadata: text keys, and integer keys where the transport has them (TTHeader).
+    headers: Mapping[str | int, str]
+    seq_id: int
+    log_id: str
+    #: Address of the other side, as its socket says; ``""`` when there is none yet.
+    peer: str
+    #: The transport's own word for what is on the wire, for instance ``"TTHeaderFramed"``.
+    transport: str
+    #: Whole frames, envelope and headers included; of a stream, the sum.
+    sent_bytes: int
+    received_bytes: int
+    #: Whether any byte of the request was handed to a connection.
+    written: bool
+    timeline: list[tuple[str, float]]
+    #: The open stream, while there is one.
+    stream: RawStream | None
+    #: Called once with the raw stream when it is open.
+    on_open: Callable[[RawStream], None] | None
+    #: The business status of the reply; the caller gets it raised after all rooms.
+    biz_status: BizStatusError | None
+    #: Backward metadata: a server's handler fills it, a client reads what came with the reply.
+    reply_metadata: Mapping[str, str]
+    #: What came or goes after the last message, where the transport has trailers.
+    reply_trailers: Mapping[str, str]
+    #: On a server: the encoded reply, once there is one.
+    reply_payload: bytes | None
+    #: How it ended, once it ended: ``None`` is success.
+    error: BaseException | None
+
+    def __init__(
+        self,
+        service: ServiceInfo,
+        method: MethodInfo,
+        arguments: Sequence[Any],
+        options: CallOptions,
+        *,
+        caller: str = "",
+        caller_method: str = "",
+        callee: str = "",
+    ) -> None:
+        self.service = service
+        self.method = method
+        self.arguments = arguments
+        self.options = options
+        self.caller = caller
+        self.caller_method = caller_method
+        self.callee = callee
+        self.argument_payload = None
+        self.tried = []
+        self.retried = False
+        self.deadline = None
+        self.limit = None
+        self.metadata = EMPTY_METADATA
+        self.headers = _NO_HEADERS
+        self.log_id = ""
+        self.on_open = None
+        self.error = None
+        self._reset(0, [(Event.START, monotonic())])
+
+    def _reset(self, attempt: int, timeline: list[tuple[str, float]]) -> None:
+        """The state with which every attempt begins."""
+        self.attempt = attempt
+        self.timeline = timeline
+        self.instance = None
+        self.expired = False
+        self.seq_id = 0
+        self.peer = ""
+        self.transport = ""
+        self.sent_bytes = 0
+        self.received_bytes = 0
+        self.written = False
+        self.stream = None
+        self.biz_status = None
+        self.reply_metadata = _NO_VALUES
+        self.reply_trailers = _NO_VALUES
+        self.reply_payload = None
+
+    def mark(self, event: str) -> None:
+        """Note that *event* happened now."""
+        self.timeline.append((event, monotonic()))
+
+    def remaining(self) -> float | None:
+        """Seconds left until the deadline, negative once it has passed; ``None`` without one."""
+        return None if self.deadline is None else remaining(self.deadline)
+
+    def send_back(self, key: str, value: str) -> None:
+        """On a server: send *value* back with the reply, under *key* (Kitex's backward metadata)."""
+        self.reply_metadata = {**self.reply_metadata, key: value}
+
+    def send_trailer(self, key: str, value: str) -> None:
+        """On a server: send *value* after the last message of the reply, where the transport has trailers."""
+        self.reply_trailers = {**self.reply_trailers, key: value}
+
+    def fork(self, attempt: int) -> Call:
+        """A call for one more attempt: it shares the intent and starts with fresh state."""
+        other = Call.__new__(Call)
+        other.service = self.service
+        other.method = self.method
+        other.arguments = self.arguments
+        other.options = self.options
+        other.caller = self.caller
+        other.caller_method = self.caller_method
+        other.callee = self.callee
+        other.argument_payload = self.argument_payload
+        other.tried = self.tried
+        other.retried = self.retried
+        other.deadline = self.deadline
+        other.limit = self.limit
+        other.metadata = self.metadata
+        other.headers = self.headers
+        other.log_id = self.log_id
+        other.on_open = self.on_open
+        other.error = None
+        other._reset(attempt, [(Event.START, monotonic())])
+        return other
+
+    def adopt(self, winner: Call) -> None:
+        """Take over the state of the attempt that decided this call."""
+        self.argument_payload = winner.argument_payload
+        for name in _ATTEMPT_STATE:
+            setattr(self, name, getattr(winner, name))
+
+    def __repr__(self) -> str:
+        where = f" at {self.instance}" if self.instance is not None else ""
+        return f"<Call {self.method}{where} attempt={self.attempt} seq_id={self.seq_id}>"
+
+
+_ATTEMPT_STATE = (
+    "attempt",
+    "biz_status",
+    "expired",
+    "instance",
+    "peer",
+    "received_bytes",
+    "reply_metadata",
+    "reply_payload",
+    "reply_trailers",
+    "sent_bytes",
+    "seq_id",
+    "timeline",
+    "transport",
+    "written",
+)
+_NO_HEADERS: Mapping[str | int, str] = {}
+_NO_VALUES: Mapping[str, str] = {}
+
+_serving: ContextVar[Call | None] = ContextVar("elanus_call", default=None)
+
+
+def current_call() -> Call:
+    """The call that the running handler serves.
+
+    It holds the deadline, the metadata, the caller and its address, and the headers; with
+    :meth:`Call.send_back` a handler sends values back. Works in tasks and threads that the handler starts.
+
+    :raises StateError: not inside a handler.
+    """
+    call = _serving.get()
+    if call is None:
+        raise StateError(
+            "current_call() outside of a handler",
+            hint="It works inside a service's handler and in tasks that the handler starts",
+        )
+    return call
+
+
+def running_call() -> Call | None:
+    """As :func:`current_call`, and ``None`` outside of a handler."""
+    return _serving.get()
+
+
+def serving(call: Call) -> None:
+    """Make *call* the current one of this task. For whoever runs handlers."""
+    _serving.set(call)
+
+
+class shield:
+    """``with shield():`` calls made inside do not inherit the running handler's deadline; metadata still flows.
+
+    For work that must outlive its caller, such as writing an audit record.
+    """
+
+    def __enter__(self) -> None:
+        call = _serving.get()
+        self._token = None
+        if call is not None:
+            inner = call.fork(call.attempt)
+            inner.deadline = None
+            inner.limit = None
+            self._token = _serving.set(inner)
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _serving.reset(self._token)

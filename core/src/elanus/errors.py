@@ -1,0 +1,375 @@
+"""Every error that elanus raises: one tree, rooted in :class:`ElanusError`.
+
+Callers branch on the class and on attributes (``error.code``, ``error.seconds``); people and logs read ``str(error)``,
+which is built from those attributes and names the call, the instance, the phase, the cause and the next step.
+No third-party exception crosses a contract: what a client library raised is the ``__cause__``.
+A Thrift exception declared in the IDL is not in this tree; it is raised as itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from elanus.call import Call
+
+__all__ = [
+    "AclError",
+    "ApplicationError",
+    "BizStatusError",
+    "CircuitOpenError",
+    "CodecError",
+    "ConfigError",
+    "ConnectFailedError",
+    "ConnectionLostError",
+    "DiscoveryError",
+    "ElanusError",
+    "LimitExceededError",
+    "LocalProtocolError",
+    "NoInstanceError",
+    "PluginError",
+    "ProtocolError",
+    "RejectedError",
+    "RemoteError",
+    "RemoteProtocolError",
+    "RpcCancelledError",
+    "RpcTimeoutError",
+    "StateError",
+    "TransportError",
+]
+
+
+class ElanusError(Exception):
+    """The root of the tree. Catch it to catch everything that elanus itself raises.
+
+    :param message: the cause, as a clause without a full stop.
+    :param phase: where in the life of a call (or of a build) it happened, such as ``"connect"``.
+    :param hint: the next step for whoever reads it, as a sentence without a full stop.
+    :param sent: whether the server may have seen the request.
+    :param retryable: whether a policy may try again; a policy looks at ``sent`` too.
+    """
+
+    retryable: bool = False
+    sent: bool = False
+    phase: str = ""
+    hint: str = ""
+    #: IDL names of the service and method that were called, and the address of the instance; ``None`` where unknown.
+    service: str | None = None
+    method: str | None = None
+    instance: str | None = None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        phase: str | None = None,
+        hint: str | None = None,
+        instance: str | None = None,
+        sent: bool | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        if phase is not None:
+            self.phase = phase
+        if hint is not None:
+            self.hint = hint
+        if instance is not None:
+            self.instance = instance
+        if sent is not None:
+            self.sent = sent
+        if retryable is not None:
+            self.retryable = retryable
+
+    def locate(self, call: Call) -> None:
+        """Fill in what *call* knows and this error does not: service, method, instance."""
+        if self.service is None:
+            self.service = call.service.name
+            self.method = call.method.name
+        if self.instance is None and call.instance is not None:
+            self.instance = call.instance.address
+
+    def cause_text(self) -> str:
+        """The cause alone, without place and hint. Subclasses build it from their attributes."""
+        return self.message
+
+    def __str__(self) -> str:
+        text = self.cause_text()
+        place = self._place()
+        if place:
+            text = f"{place}: {text}"
+        if self.hint:
+            text = f"{text}. {self.hint}"
+        return text
+
+    def _place(self) -> str:
+        parts = []
+        if self.service is not None:
+            parts.append(f"{self.service}/{self.method}")
+        if self.instance is not None:
+            parts.append(f"at {self.instance}")
+        if self.phase:
+            parts.append(f"[{self.phase}]")
+        return " ".join(parts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call the class with `args`, which fails for signatures that differ from `args`.
+        return _restore, (type(self), self.args, self.__dict__.copy())
+
+
+def _restore(cls: type[ElanusError], args: tuple[object, ...], state: dict[str, object]) -> ElanusError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigError(ElanusError):
+    """What was asked for cannot be built: an unknown option, a missing name, a value out of range, a bad IDL."""
+
+    phase = "configure"
+
+
+class PluginError(ConfigError):
+    """A plugin could not be loaded, offers something wrong, or is not installed."""
+
+    phase = "plugins"
+
+
+class StateError(ElanusError):
+    """The object cannot do this now: a call before start or after close, a service added while running."""
+
+    phase = "state"
+
+
+class DiscoveryError(ElanusError):
+    """The instances of a destination could not be looked up. The request was not sent."""
+
+    retryable = True
+    phase = "resolve"
+
+
+class NoInstanceError(DiscoveryError):
+    """The look-up worked, and no instance is left that may take this call.
+
+    :param name: the destination that was looked up.
+    :param resolver: the name of the resolver that answered.
+    :param failures: what each instance that was tried said, in order.
+    """
+
+    def __init__(self, name: str, resolver: str, failures: Sequence[ElanusError] = ()) -> None:
+        super().__init__(f"no instance of {name!r} is left")
+        self.name = name
+        self.resolver = resolver
+        self.failures = tuple(failures)
+        if not failures:
+            self.hint = "Check that a server is registered under that name and that its weight is above 0"
+
+    def cause_text(self) -> str:
+        text = f"no instance of {self.name!r} can take the call (resolver {self.resolver!r})"
+        if self.failures:
+            tried = "; ".join(str(failure) for failure in self.failures)
+            text = f"{text}, {len(self.failures)} tried: {tried}"
+        return text
+
+
+class RejectedError(ElanusError):
+    """A policy on this side refused the call. The request was not sent, or its handler did not run."""
+
+    phase = "admission"
+
+
+class CircuitOpenError(RejectedError):
+    """A breaker is open for this service, method or instance.
+
+    :param key: what the breaker guards, for instance ``"127.0.0.1:8888"`` or ``"caller/callee/method"``.
+    """
+
+    retryable = True
+    phase = "breaker"
+
+    def __init__(self, key: str, *, instance: str | None = None) -> None:
+        super().__init__(f"the circuit breaker of {key!r} is open", instance=instance)
+        self.key = key
+
+
+class LimitExceededError(RejectedError):
+    """A limit was reached: calls in flight, connections, requests per second.
+
+    :param limit: the name of the option that holds the limit.
+    :param value: its value.
+    """
+
+    retryable = True
+    phase = "limit"
+
+    def __init__(self, message: str, *, limit: str = "", value: float | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.value = value
+
+
+class AclError(RejectedError):
+    """An access rule refused the call.
+
+    :param reason: what the rule gave as its reason; the caller gets to read it.
+    """
+
+    phase = "acl"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"request forbidden: {reason}")
+        self.reason = reason
+
+
+class TransportError(ElanusError):
+    """Something failed on the way between two processes."""
+
+    retryable = True
+    phase = "transport"
+
+
+class ConnectFailedError(TransportError):
+    """No connection to the instance could be made. The request was not sent."""
+
+    phase = "connect"
+    hint = "Check that a server listens there and that the address can be reached from here"
+
+
+class ConnectionLostError(TransportError):
+    """The connection broke. When ``sent`` is true the server may have run the request."""
+
+    phase = "wait"
+    sent = True
+
+
+class ProtocolError(ElanusError):
+    """One side broke the rules of the wire protocol. The connection is not used again."""
+
+    phase = "protocol"
+
+
+class LocalProtocolError(ProtocolError):
+    """This side tried to send something that the protocol cannot carry. Nothing was sent."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent bytes that make no sense, or more than the limits allow."""
+
+    sent = True
+
+
+class CodecError(ElanusError):
+    """A value could not be encoded, or bytes could not be decoded.
+
+    :param path: where in the message, outermost first: ``("request", "items", "[3]", "name")``.
+    """
+
+    phase = "codec"
+
+    def __init__(
+        self, message: str, *, path: Sequence[str] = (), method: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.path = tuple(path)
+        if method is not None:
+            self.method = method
+
+    def cause_text(self) -> str:
+        return f"{self.message} (in {'.'.join(self.path)})" if self.path else self.message
+
+    def _place(self) -> str:
+        if self.service is None and self.method is not None:
+            return f"{self.method} [{self.phase}]"
+        return super()._place()
+
+
+class RpcTimeoutError(ElanusError):
+    """The call, or one attempt of it, ran out of time.
+
+    :param seconds: the limit that was reached.
+    :param limit: which one: ``"timeout"`` (the caller's whole budget), ``"attempt_timeout"``,
+        or ``"deadline"`` (inherited from the call that this one serves).
+    """
+
+    retryable = True
+    sent = True
+    phase = "wait"
+
+    def __init__(self, seconds: float, *, limit: str = "timeout", phase: str | None = None) -> None:
+        super().__init__("", phase=phase)
+        self.seconds = seconds
+        self.limit = limit
+
+    def cause_text(self) -> str:
+        return f"no reply within {self.seconds:.3f} s ({self.limit})"
+
+
+class RpcCancelledError(ElanusError):
+    """The call was cancelled by the other side, or the handler ended itself by cancelling."""
+
+    sent = True
+    phase = "cancelled"
+
+
+class RemoteError(ElanusError):
+    """The server answered, and its answer is an error."""
+
+    sent = True
+    phase = "handler"
+
+
+class ApplicationError(RemoteError):
+    """An error reply: a Thrift ``TApplicationException``, a Kitex protobuf error, a gRPC status.
+
+    A handler may raise it to choose the code that its caller sees.
+
+    :param code: the code on the wire. For Thrift: 0 unknown, 1 unknown method, 2 invalid message type, 3 wrong method
+        name, 4 bad sequence id, 5 missing result, 6 internal error, 7 protocol error, 20 unknown service.
+    :param message: the text on the wire.
+    """
+
+    UNKNOWN = 0
+    UNKNOWN_METHOD = 1
+    INVALID_MESSAGE_TYPE = 2
+    WRONG_METHOD_NAME = 3
+    BAD_SEQUENCE_ID = 4
+    MISSING_RESULT = 5
+    INTERNAL_ERROR = 6
+    PROTOCOL_ERROR = 7
+    INVALID_PROTOCOL = 9
+    UNKNOWN_SERVICE = 20
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def cause_text(self) -> str:
+        return f"the server answered with error {self.code}: {self.message}"
+
+
+class BizStatusError(RemoteError):
+    """A business status: the call worked, the business said no. Never counts as a failure of the instance.
+
+    A handler raises it; its caller gets it with the same values. It needs a transport that carries metadata
+    (TTHeader, gRPC): over framed or buffered Thrift it is lost, as with Kitex.
+
+    :param code: the business's own code, a 32-bit integer other than 0.
+    :param message: text for people.
+    :param extra: further values, string to string.
+    """
+
+    phase = "business"
+
+    def __init__(self, code: int, message: str = "", extra: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.extra: dict[str, str] = dict(extra or {})
+
+    def cause_text(self) -> str:
+        text = f"business status {self.code}"
+        if self.message:
+            text = f"{text}: {self.message}"
+        return f"{text} {self.extra}" if self.extra else text
