@@ -45,7 +45,7 @@ struct AllTypes {
     28: optional binary maybe_blob
     29: optional Color maybe_color
     30: optional UserId maybe_user
-    // A field id far from its neighbour, and one above 32767/2.
+    // Its id is far from its neighbour's.
     30000: optional string far
 }
 
@@ -92,7 +92,7 @@ union Choice {
     3: Leaf leaf
 }
 
-struct MultiArgs {
+struct Triple {
     1: i32 a
     2: string b
     3: list<i64> c
@@ -160,9 +160,9 @@ service Interop extends shared.Common {
     shared.Stamp stamp(1: shared.Stamp value)
     Choice choose(1: Choice value)
     void ping()
-    MultiArgs multi_args(1: i32 a, 2: string b, 3: list<i64> c)
+    Triple multi_args(1: i32 a, 2: string b, 3: list<i64> c)
     // The handler gives nil or None: field 0 is absent from the reply.
-    Response absent_result()
+    Response nothing()
 
     // kind: "not_found" or "conflict" (code 409, details ["a", "b"]) raises that exception with text; anything else
     // answers text as the message.
