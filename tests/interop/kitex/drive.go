@@ -66,13 +66,13 @@ func runClient(arguments []string) error {
 	var running sync.WaitGroup
 	for line := range stdinLines() {
 		if !*concurrent {
-			emit(driver.obey(line))
+			driver.obey(line)
 			continue
 		}
 		running.Add(1)
 		go func() {
 			defer running.Done()
-			emit(driver.obey(line))
+			driver.obey(line)
 		}()
 	}
 	running.Wait()
@@ -90,14 +90,18 @@ type driver struct {
 	clients map[clientKey]client.Client
 }
 
-func (d *driver) obey(line string) answer {
+// obey makes the call that a line asks for, and answers it in any case: the test at the other end waits for its id.
+func (d *driver) obey(line string) {
 	var wanted command
 	decoder := json.NewDecoder(bytes.NewReader([]byte(line)))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&wanted); err != nil {
-		return answer{ID: wanted.ID, Error: commandFailure(err)}
+		_ = tryEmit(answer{ID: wanted.ID, Error: commandFailure(err)})
+		return
 	}
-	return d.call(&wanted)
+	if err := tryEmit(d.call(&wanted)); err != nil {
+		_ = tryEmit(answer{ID: wanted.ID, Error: &failure{Kind: kindOther, Text: err.Error()}})
+	}
 }
 
 func (d *driver) call(wanted *command) answer {
@@ -128,7 +132,7 @@ func (d *driver) call(wanted *command) answer {
 	}
 	started := time.Now()
 	err = caller.Call(ctx, wanted.Method, request, response)
-	reply := answer{ID: wanted.ID, ElapsedUs: time.Since(started).Microseconds(), Backward: metainfo.RecvAllBackwardValues(ctx)}
+	reply := answer{ID: wanted.ID, ElapsedUs: time.Since(started).Microseconds(), Backward: backwardOf(ctx)}
 	seen := slot.take()
 	reply.StringHeaders, reply.IntHeaders = seen.Strings, seen.Ints
 	if err != nil {
@@ -138,6 +142,14 @@ func (d *driver) call(wanted *command) answer {
 	}
 	reply.Result, reply.Error = outcomeOf(response)
 	return reply
+}
+
+// backwardOf gives what the server sent back; an empty map, not null, when that is nothing.
+func backwardOf(ctx context.Context) map[string]string {
+	if values := metainfo.RecvAllBackwardValues(ctx); values != nil {
+		return values
+	}
+	return map[string]string{}
 }
 
 // client gives the Kitex client for a service, made at its first call.

@@ -17,19 +17,23 @@ var stdout struct {
 	encoder *json.Encoder
 }
 
-// emit writes one JSON object as one line on stdout; safe for concurrent use, so that lines never mix.
-func emit(object any) {
+// emit writes one event as one line on stdout.
+func emit(event map[string]any) {
+	if err := tryEmit(event); err != nil {
+		fmt.Fprintf(os.Stderr, "kitexpeer: writing the event %v: %v\n", event["event"], err)
+	}
+}
+
+// tryEmit writes one JSON object as one line on stdout; safe for concurrent use, so that lines never mix.
+// It writes nothing and fails when the object holds what JSON does not know, such as a NaN.
+func tryEmit(object any) error {
 	stdout.Lock()
 	defer stdout.Unlock()
 	if stdout.encoder == nil {
 		stdout.encoder = json.NewEncoder(os.Stdout)
 		stdout.encoder.SetEscapeHTML(false)
 	}
-	if err := stdout.encoder.Encode(object); err != nil {
-		// A value JSON cannot hold (NaN) must not look like an answer that never came.
-		fmt.Fprintf(os.Stderr, "kitexpeer: cannot write %T as JSON: %v\n", object, err)
-		_ = stdout.encoder.Encode(map[string]any{"event": "unwritable", "text": err.Error()})
-	}
+	return stdout.encoder.Encode(object)
 }
 
 // stdinLines gives the lines of stdin, without blank ones, and closes the channel at its end.
