@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -23,8 +23,8 @@ class Metadata:
     value is left out, as Kitex does (``bytedance/gopkg cloud/metainfo``).
     """
 
-    transient: Mapping[str, str] = _NOTHING
-    persistent: Mapping[str, str] = _NOTHING
+    transient: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    persistent: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
 
     def with_transient(self, values: Mapping[str, str]) -> Metadata:
         """A copy in which *values* are added to the transient ones, or replace them."""
