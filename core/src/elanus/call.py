@@ -127,8 +127,8 @@ class Call:
     timeline: list[tuple[str, float]]
     #: The open stream, while there is one.
     stream: RawStream | None
-    #: Called once with the raw stream when it is open.
-    on_open: Callable[[RawStream], None] | None
+    #: Called once each, with the raw stream, when it is open.
+    on_open: tuple[Callable[[RawStream], None], ...]
     #: The business status of the reply; the caller gets it raised after all rooms.
     biz_status: BizStatusError | None
     #: Backward metadata: a server's handler fills it, a client reads what came with the reply.
@@ -166,7 +166,7 @@ class Call:
         self.metadata = EMPTY_METADATA
         self.headers = _NO_HEADERS
         self.log_id = ""
-        self.on_open = None
+        self.on_open = ()
         self.error = None
         self._reset(0, [(Event.START, monotonic())])
 
@@ -191,6 +191,13 @@ class Call:
     def mark(self, event: str) -> None:
         """Note that *event* happened now."""
         self.timeline.append((event, monotonic()))
+
+    def opened(self, stream: RawStream) -> None:
+        """The stream of this call is open: from here on there is no retry and no other pick."""
+        self.stream = stream
+        self.mark(Event.CONNECTED)
+        for callback in self.on_open:
+            callback(stream)
 
     def remaining(self) -> float | None:
         """Seconds left until the deadline, negative once it has passed; ``None`` without one."""

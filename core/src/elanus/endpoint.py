@@ -6,10 +6,11 @@ or ``None`` for oneway methods and for streams of replies. So ``try/finally`` in
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
     from elanus.call import Call
     from elanus.contracts.transport import RawStream
 

@@ -116,4 +116,4 @@ class Codec(ABC):
 
     @abstractmethod
     def to_json(self, value: Any) -> str:
-        """The reverse of :meth:`from_json`, for replies, exceptions and any value of the IDL's types; ``null`` for ``None``."""
+        """The reverse of :meth:`from_json`, for any value of the IDL's types, exceptions too; ``null`` for ``None``."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Provider"]
 
@@ -15,7 +17,7 @@ T = TypeVar("T", covariant=True)
 class Provider(Generic[T]):
     """An offer of one capability.
 
-    :param name: what users write to select it, for instance ``balancer="weighted"``: lower-case letters, digits and ``_``.
+    :param name: what users write to select it, such as ``balancer="weighted"``: lower-case letters, digits and ``_``.
     :param build: called with the user's options when the name is selected, each time it is; returns a new object.
         Import client libraries inside it, not in the hook, so that what nobody names is not loaded. A wrong option
         should raise :exc:`elanus.ConfigError`.

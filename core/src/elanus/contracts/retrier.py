@@ -1,4 +1,4 @@
-"""The contract of a retrier: what to do after an attempt, or while one takes too long."""
+"""The contract of a retrier: what to do after an attempt has ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from elanus.call import Call
 
-__all__ = ["Hedge", "Plan", "Retrier", "Retry", "Stop"]
+__all__ = ["Plan", "Retrier", "Retry", "Stop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,32 +21,17 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Make no more attempts. *reason* is added to the error that the caller gets; empty when the outcome is final."""
+    """Make no more attempts. *reason* is noted on the error that the caller gets; empty when the outcome is final."""
 
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Hedge:
-    """If the attempt still runs *after* seconds from now, start another beside it."""
-
-    after: float
 
 
 class Plan(ABC):
     """The decisions for one call. Told the time, asks no clock, draws from the budget of its retrier."""
 
     @abstractmethod
-    def started(self, call: Call, now: float) -> Hedge | None:
-        """An attempt has started; the answer says when to start another beside it, if ever."""
-
-    @abstractmethod
-    def timer(self, now: float) -> Hedge | Retry | Stop:
-        """The time that a :class:`Hedge` named has come and no attempt has ended: start another, wait on, or stop."""
-
-    @abstractmethod
     def ended(self, call: Call, error: BaseException | None, now: float) -> Retry | Stop:
-        """An attempt has ended; ``None`` is success. *call* is that attempt."""
+        """An attempt has ended; ``None`` is success. *call* is that attempt, with its number and its outcome."""
 
 
 class Retrier(ABC):

@@ -103,9 +103,7 @@ class Transport(ABC):
         """Whether the first bytes of a connection are this transport's. Pure; at most one transport may say YES."""
 
     @abstractmethod
-    def serve(
-        self, wire: asyncio.Transport, head: bytes, dispatcher: Dispatcher, options: LinkOptions
-    ) -> ServerLink:
+    def serve(self, wire: asyncio.Transport, head: bytes, dispatcher: Dispatcher, options: LinkOptions) -> ServerLink:
         """Take over an accepted connection of which *head* was read.
 
         Sets a protocol of its own on *wire*. Called only after :meth:`sniff` said YES to *head*.

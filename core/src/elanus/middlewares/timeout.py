@@ -1,0 +1,102 @@
+"""timeout: the only room that arms anything; one entry of the timer wheel per attempt."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError, current_task
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from elanus.deadline import Deadline
+from elanus.errors import RpcTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from elanus.call import Call
+    from elanus.endpoint import Endpoint, Middleware
+    from elanus.options import Timeouts
+    from elanus.wheel import TimerWheel
+
+__all__ = ["client_timeout", "server_timeout"]
+
+
+def client_timeout(
+    wheel: TimerWheel,
+    attempt_timeout: float | None,
+    provider: Callable[[Call], Timeouts | None] | None,
+    *,
+    streams: bool,
+) -> Middleware:
+    """End an attempt at ``call.deadline``, or after its attempt timeout if that is sooner.
+
+    Precedence, as Kitex's: the call's options, the client's, then *provider*. A stream has no attempt timeout.
+
+    :raises RpcTimeoutError: it was ended; ``sent`` says whether the request had left.
+    """
+
+    def middleware(next_endpoint: Endpoint) -> Endpoint:
+        def endpoint(call: Call) -> Awaitable[Any]:
+            if not streams:
+                seconds = call.options.attempt_timeout or attempt_timeout
+                if seconds is None and provider is not None:
+                    asked = provider(call)
+                    seconds = asked.attempt_timeout if asked is not None else None
+                if seconds is not None:
+                    _shorten(call, Deadline(monotonic() + seconds), "attempt_timeout", seconds)
+            if call.deadline is None:
+                return next_endpoint(call)
+            return _bounded(call, next_endpoint, wheel, call.deadline)
+
+        return endpoint
+
+    return middleware
+
+
+def server_timeout(wheel: TimerWheel, handler_timeout: float | None, *, enforce: bool) -> Middleware:
+    """End a handler when its caller's time is up, or (without a deadline) *handler_timeout* seconds after arrival."""
+
+    def middleware(next_endpoint: Endpoint) -> Endpoint:
+        def endpoint(call: Call) -> Awaitable[Any]:
+            if call.deadline is None and handler_timeout is not None:
+                arrived = call.timeline[0][1]
+                _shorten(call, Deadline(arrived + handler_timeout), "handler_timeout", handler_timeout)
+            elif not enforce:
+                return next_endpoint(call)
+            if call.deadline is None:
+                return next_endpoint(call)
+            return _bounded(call, next_endpoint, wheel, call.deadline)
+
+        return endpoint
+
+    return middleware
+
+
+def _shorten(call: Call, deadline: Deadline, limit: str, seconds: float) -> None:
+    if call.deadline is None or deadline < call.deadline:
+        call.deadline = deadline
+        call.limit = (limit, seconds)
+
+
+async def _bounded(call: Call, next_endpoint: Endpoint, wheel: TimerWheel, deadline: Deadline) -> Any:
+    if deadline <= monotonic():
+        raise _expired(call)
+    task = current_task()
+    assert task is not None
+    before = task.cancelling()
+    wheel.add(call, task, deadline)
+    try:
+        return await next_endpoint(call)
+    except CancelledError:
+        # Ours, and nobody else asked for cancellation meanwhile: the same test as asyncio.timeout makes.
+        if call.expired and task.uncancel() <= before:
+            raise _expired(call) from None
+        raise
+    finally:
+        wheel.remove(call, deadline)
+
+
+def _expired(call: Call) -> RpcTimeoutError:
+    limit, seconds = call.limit or ("deadline", 0.0)
+    error = RpcTimeoutError(seconds, limit=limit, phase="wait" if call.written else "prepare")
+    error.sent = call.written
+    return error

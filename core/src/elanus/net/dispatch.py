@@ -1,0 +1,131 @@
+"""Running handlers: from a request that a transport read to the answer that it writes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any
+
+from elanus.call import Event, serving
+from elanus.contracts.transport import Dispatcher, Route
+from elanus.errors import ApplicationError, ElanusError, LimitExceededError, RpcCancelledError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Executor
+
+    from elanus.call import Call
+    from elanus.contracts.transport import Reply
+    from elanus.endpoint import Endpoint
+    from elanus.net.routing import Routes
+    from elanus.service import MethodInfo
+
+__all__ = ["HandlerDispatcher", "unary_handler"]
+
+_log = logging.getLogger("elanus.server")
+
+
+def unary_handler(function: Callable[..., Any], executor: Executor) -> Endpoint:
+    """The innermost endpoint of a unary or oneway method: calls the user's handler.
+
+    A plain function runs in a thread of *executor*, with the context of its call. What the handler raises is noted on
+    the call, so that the rooms outside can tell it from a bug in a middleware.
+    """
+    if inspect.iscoroutinefunction(function):
+        run = function
+    else:
+
+        async def run(*arguments: Any) -> Any:
+            context = contextvars.copy_context()
+            loop = asyncio.get_running_loop()
+            result = await loop.run_in_executor(executor, lambda: context.run(function, *arguments))
+            return await result if inspect.isawaitable(result) else result
+
+    async def endpoint(call: Call) -> Any:
+        call.mark(Event.HANDLER_START)
+        try:
+            return await run(*call.arguments)
+        except Exception as error:
+            call.error = error
+            raise
+        finally:
+            call.mark(Event.HANDLER_FINISH)
+
+    return endpoint
+
+
+class HandlerDispatcher(Dispatcher):
+    """Core's side of a server: the routes, the composed chains, and the calls in flight."""
+
+    def __init__(self, routes: Routes, endpoints: Mapping[MethodInfo, Endpoint], calls: int) -> None:
+        self._routes = routes
+        self._endpoints = endpoints
+        self._limit = calls
+        self._loop = asyncio.get_running_loop()
+        #: Calls in flight, each with the task that runs it.
+        self.running: dict[Call, asyncio.Task[None]] = {}
+        self._idle: asyncio.Future[None] | None = None
+
+    def route(self, service: str | None, method: str, wire: str) -> Route:
+        return self._routes.find(service, method, wire)
+
+    def dispatch(self, call: Call, reply: Reply) -> asyncio.Task[None] | None:
+        if len(self.running) >= self._limit:
+            refused = LimitExceededError("too many calls in flight", limit="limits.calls", value=self._limit)
+            reply(call, None, _over_limit(refused))
+            return None
+        task = self._loop.create_task(self._run(call, reply, self._endpoints[call.method]))
+        self.running[call] = task
+        return task
+
+    async def _run(self, call: Call, reply: Reply, endpoint: Endpoint) -> None:
+        serving(call)
+        problem: ElanusError | None = None
+        try:
+            await endpoint(call)
+        except ElanusError as error:
+            problem = error
+        except asyncio.CancelledError:
+            task = self.running[call]
+            if task.cancelling():
+                raise  # the peer is gone or the server stops; nobody reads an answer
+            problem = ApplicationError(ApplicationError.INTERNAL_ERROR, "the handler cancelled itself")
+            problem.__cause__ = RpcCancelledError("the handler raised CancelledError")
+        finally:
+            del self.running[call]
+            if self._idle is not None and not self.running and not self._idle.done():
+                self._idle.set_result(None)
+        call.mark(Event.FINISH)
+        try:
+            reply(call, call.reply_payload, problem)
+        except Exception:
+            _log.exception("the reply of %s to %s could not be sent", call.method, call.peer)
+
+    def hurry(self) -> None:
+        """Let :meth:`drain` wait no longer."""
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def drain(self, timeout: float) -> int:
+        """Wait until no call is in flight, for *timeout* seconds at most; then cancel the rest.
+
+        :returns: how many calls were cancelled.
+        """
+        if self.running:
+            self._idle = self._loop.create_future()
+            await asyncio.wait([self._idle], timeout=timeout)
+            self._idle = None
+        left = list(self.running.values())
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=1.0)
+        return len(left)
+
+
+def _over_limit(refused: LimitExceededError) -> ApplicationError:
+    error = ApplicationError(ApplicationError.INTERNAL_ERROR, f"request over limit: {refused.message}")
+    error.phase = "limit"
+    return error

@@ -1,0 +1,243 @@
+"""The listening socket: accepts, asks each transport whether the first bytes are its own, and hands over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING, Any
+
+from elanus.contracts.transport import Sniff
+from elanus.errors import ConfigError, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from elanus.contracts.limiter import Limiter
+    from elanus.contracts.transport import Dispatcher, LinkOptions, ServerLink, Transport
+    from elanus.options import ServerOptions
+
+__all__ = ["Listener", "split_address"]
+
+_log = logging.getLogger("elanus.server")
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of ``"host:port"``, ``"[v6]:port"`` or ``":port"`` (every interface).
+
+    :raises ConfigError: it is neither.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535 or (":" in host and not host.startswith("[")):
+        raise ConfigError(f"{address!r} is no address", hint='Write "host:port", "[v6]:port" or "unix:/path"')
+    return host.strip("[]"), int(port)
+
+
+class Listener:
+    """One listening address, its connections, and what they have become."""
+
+    def __init__(
+        self, transports: Sequence[Transport], dispatcher: Dispatcher, options: ServerOptions, link: LinkOptions
+    ) -> None:
+        self._transports = transports
+        self._dispatcher = dispatcher
+        self._options = options
+        self._link_options = link
+        self._limiter: Limiter | None = None
+        self._server: asyncio.Server | None = None
+        self._unix_path: str | None = None
+        self._newcomers: set[_Newcomer] = set()
+        #: Connections that a transport has taken over.
+        self.links: set[ServerLink] = set()
+        self.refused = 0
+
+    async def open(self, address: str) -> str:
+        """Bind and listen.
+
+        :returns: the bound address, with the port that the system chose if 0 was asked for.
+        :raises TransportError: it cannot be bound; names the address and the system's reason.
+        """
+        loop = asyncio.get_running_loop()
+        options = self._options
+        try:
+            if address.startswith("unix:"):
+                path = address.removeprefix("unix:")
+                _remove_stale_socket(path)
+                self._server = await loop.create_unix_server(
+                    lambda: _Newcomer(self), path, backlog=options.backlog, ssl=options.ssl
+                )
+                self._unix_path = path
+                return address
+            host, port = split_address(address)
+            self._server = await loop.create_server(
+                lambda: _Newcomer(self),
+                host or None,
+                port,
+                backlog=options.backlog,
+                ssl=options.ssl,
+                reuse_port=options.reuse_port or None,
+            )
+        except OSError as error:
+            raise TransportError(
+                f"cannot listen on {address}: {error.strerror or error}",
+                phase="listen",
+                hint="Is another process using it? Port 0 lets the system choose one",
+            ) from error
+        return _bound(self._server.sockets[0], host)
+
+    def admit(self, newcomer: _Newcomer) -> bool:
+        """Whether another connection may stay."""
+        if len(self._newcomers) + len(self.links) >= self._link_options.limits.connections:
+            self.refused += 1
+            _log.warning("refused a connection from %s: limits.connections is reached", newcomer.peer)
+            return False
+        self._newcomers.add(newcomer)
+        return True
+
+    def sniff(self, newcomer: _Newcomer, head: bytes) -> bool:
+        """Hand the connection over if a transport says YES to *head*; ``False`` if none ever will."""
+        undecided = False
+        for transport in self._transports:
+            answer = transport.sniff(head)
+            if answer is Sniff.YES:
+                self._hand_over(newcomer, transport, head)
+                return True
+            undecided = undecided or (answer is Sniff.MORE and len(head) < transport.sniff_bytes)
+        return undecided
+
+    def _hand_over(self, newcomer: _Newcomer, transport: Transport, head: bytes) -> None:
+        wire = newcomer.leave()
+        link = transport.serve(wire, head, self._dispatcher, self._link_options)
+        self.links.add(link)
+        link.closed.add_done_callback(lambda _: self.links.discard(link))
+
+    def discard(self, newcomer: _Newcomer) -> None:
+        """A connection has ended before it showed what it speaks."""
+        self._newcomers.discard(newcomer)
+
+    @property
+    def link_options(self) -> LinkOptions:
+        """What every connection is given."""
+        return self._link_options
+
+    def stop_accepting(self) -> None:
+        """Close the listening socket; connections live on."""
+        if self._server is not None:
+            self._server.close()
+        if self._unix_path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._unix_path)
+            self._unix_path = None
+
+    def drain(self) -> None:
+        """Tell every peer to send new calls elsewhere."""
+        for newcomer in list(self._newcomers):
+            newcomer.close()
+        for link in list(self.links):
+            link.drain()
+
+    def close_idle(self) -> None:
+        """Close every connection without a call in flight."""
+        for link in [link for link in self.links if link.busy == 0]:
+            link.close()
+
+    async def close(self) -> None:
+        """Close every connection, and wait until each is closed, for a second at most."""
+        self.stop_accepting()
+        for newcomer in list(self._newcomers):
+            newcomer.close()
+        closing = [link.closed for link in self.links]
+        for link in list(self.links):
+            link.close()
+        if closing:
+            await asyncio.wait(closing, timeout=1.0)
+
+
+class _Newcomer(asyncio.Protocol):
+    """An accepted connection that has not yet shown which protocol it speaks."""
+
+    __slots__ = ("_head", "_listener", "_timer", "_wire", "peer")
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._head = b""
+        self._wire: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.peer = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._wire = transport
+        self.peer = _peer_name(transport)
+        if not self._listener.admit(self):
+            transport.abort()
+            return
+        # Pools connect ahead of use: until its first byte a connection may be idle as long as any other.
+        self._close_after(self._listener.link_options.limits.idle_timeout)
+
+    def data_received(self, data: bytes) -> None:
+        self._head = head = self._head + data if self._head else data
+        if not self._listener.sniff(self, head):
+            _log.warning("closed a connection from %s: no transport knows %r", self.peer, head[:16])
+            self.close()
+        elif self._wire is not None and len(head) == len(data):
+            self._close_after(self._listener.link_options.limits.sniff_timeout)
+
+    def eof_received(self) -> None:
+        self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.leave()
+
+    def _close_after(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.close)
+
+    def leave(self) -> asyncio.Transport:
+        """Forget the connection, which another protocol has, or nobody."""
+        if self._timer is not None:
+            self._timer.cancel()
+        wire, self._wire = self._wire, None
+        self._listener.discard(self)
+        return wire  # type: ignore[return-value]  # None only when it is lost already, and then nobody asks
+
+    def close(self) -> None:
+        """End it without an answer, as Kitex does with what it does not know."""
+        if self._wire is not None:
+            self._wire.abort()
+
+
+def _peer_name(wire: asyncio.Transport) -> str:
+    name = wire.get_extra_info("peername")
+    if isinstance(name, tuple):
+        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+    return "unix"
+
+
+def _bound(sock: Any, host: str) -> str:
+    name = sock.getsockname()
+    if sock.family == socket.AF_INET6 and ":" in name[0]:
+        return f"[{name[0]}]:{name[1]}"
+    return f"{host or name[0]}:{name[1]}"
+
+
+def _remove_stale_socket(path: str) -> None:
+    """A socket file that no process listens on any more is left by a crash; anything else is not ours to remove."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        probe.connect(path)
+    except ConnectionRefusedError:
+        os.unlink(path)
+    except OSError:
+        return
+    finally:
+        probe.close()

@@ -1,0 +1,511 @@
+"""Finds plugins, keeps each one's faults to itself, and checks what hooks return. The only file that calls hooks."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from elanus import hookspecs
+from elanus.contracts.provider import Provider
+from elanus.errors import ConfigError, ElanusError, PluginError
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
+
+    import click
+
+    from elanus.endpoint import Middleware
+    from elanus.options import ClientOptions, ServerOptions
+    from elanus.service import ServiceInfo
+
+__all__ = ["KINDS", "PluginRecord", "PluginSet", "installed_plugins", "register", "unregister"]
+
+#: Each kind of capability, with the hook that offers it and its contract.
+KINDS: Mapping[str, tuple[str, str, str]] = {
+    "codec": ("elanus_codecs", "elanus.contracts.codec", "Codec"),
+    "transport": ("elanus_transports", "elanus.contracts.transport", "Transport"),
+    "registry": ("elanus_registries", "elanus.contracts.registry", "Registry"),
+    "resolver": ("elanus_resolvers", "elanus.contracts.resolver", "Resolver"),
+    "balancer": ("elanus_balancers", "elanus.contracts.balancer", "Balancer"),
+    "breaker": ("elanus_breakers", "elanus.contracts.breaker", "Breaker"),
+    "limiter": ("elanus_limiters", "elanus.contracts.limiter", "Limiter"),
+    "retrier": ("elanus_retriers", "elanus.contracts.retrier", "Retrier"),
+    "tracer": ("elanus_tracers", "elanus.contracts.tracer", "Tracer"),
+    "config": ("elanus_configs", "elanus.contracts.config", "Config"),
+}
+
+
+@dataclass(slots=True, eq=False)
+class PluginRecord:
+    """What is known of one plugin: what ``elanus plugins`` shows."""
+
+    name: str
+    distribution: str = ""
+    version: str = ""
+    plugin: Any = None
+    #: Whether its contributions run: it was named, not merely installed.
+    active: bool = False
+    #: What it offers: kind to names.
+    offers: dict[str, list[str]] = field(default_factory=dict)
+    #: Why it, or one of its hooks, does not work; the others do.
+    faults: list[Exception] = field(default_factory=list)
+
+    @property
+    def state(self) -> str:
+        """``"broken"`` (not loaded), ``"faulty"`` (part of it fails), ``"active"`` (named) or ``"available"``."""
+        if self.plugin is None:
+            return "broken"
+        if self.faults:
+            return "faulty"
+        return "active" if self.active else "available"
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds that it offers, by the hooks that it implements."""
+        if self.plugin is None:
+            return []
+        return [kind for kind, (hook, _, _) in KINDS.items() if hasattr(self.plugin, hook)]
+
+    def __str__(self) -> str:
+        origin = f" ({self.distribution} {self.version})" if self.distribution else ""
+        return f"plugin {self.name!r}{origin}"
+
+
+class PluginSet:
+    """Plugins and what they offer: those of the process, or (*parent* given) those of one client or server besides."""
+
+    def __init__(self, parent: PluginSet | None = None) -> None:
+        self._parent = parent
+        self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
+        self._pluggy.add_hookspecs(hookspecs)
+        self._records: list[PluginRecord] = []
+        #: Order of activation, which is the order in which contributions are folded.
+        self._active: list[PluginRecord] = []
+        self._offers: dict[str, dict[str, tuple[Provider[Any], PluginRecord]]] = {}
+
+    def records(self) -> list[PluginRecord]:
+        """Every plugin, with what it offers filled in."""
+        for kind in KINDS:
+            self._offered(kind)
+        return list(self._records)
+
+    # -- finding ------------------------------------------------------------------------------------------------
+
+    def scan(self) -> None:
+        """Load the installed plugins, each on its own, in the order of their names."""
+        from importlib.metadata import entry_points  # 30 ms that a process without plugins need not pay
+
+        for entry_point in sorted(entry_points(group=hookspecs.PROJECT), key=lambda item: item.name):
+            self._load(entry_point)
+
+    def _load(self, entry_point: EntryPoint) -> None:
+        distribution = entry_point.dist
+        record = PluginRecord(entry_point.name)
+        if distribution is not None:
+            record.distribution = distribution.metadata["Name"]
+            record.version = distribution.version
+        try:
+            _check_core_version(record, distribution)
+            plugin = entry_point.load()
+        except Exception as error:
+            record.faults.append(_fault(record, "cannot be loaded", error))
+            self._records.append(record)
+            return
+        self._add(record, plugin)
+
+    def activate(self, plugin: Any) -> PluginRecord:
+        """Name a plugin, so that its contributions run.
+
+        :param plugin: the name of an installed plugin, the path of a module (``"house.defaults"`` or
+            ``"house:defaults"``), or a module or object with hook implementations.
+        :raises PluginError: it cannot be found, imported or registered.
+        """
+        record = self._named(plugin) if isinstance(plugin, str) else self._known(plugin)
+        if record is None:
+            record = PluginRecord(getattr(plugin, "__name__", None) or type(plugin).__name__)
+            self._add(record, plugin)
+        if record.plugin is None or any(isinstance(fault, _Unusable) for fault in record.faults):
+            raise record.faults[0]
+        if record not in self._active:
+            record.active = True
+            self._active.append(record)
+        return record
+
+    def remove(self, plugin: Any) -> None:
+        """Undo :meth:`activate` of a module or object."""
+        record = self._known(plugin)
+        if record is None:
+            raise PluginError(f"{plugin!r} is not registered", hint="Give the same object as to register()")
+        self._active.remove(record)
+        self._records.remove(record)
+        self._pluggy.unregister(record.plugin)
+        self._offers.clear()
+
+    def _known(self, plugin: Any) -> PluginRecord | None:
+        return next((record for record in self._records if record.plugin is plugin), None)
+
+    def _named(self, name: str) -> PluginRecord:
+        scope: PluginSet | None = self
+        while scope is not None:
+            for record in scope._records:
+                if record.name == name:
+                    return record
+            scope = scope._parent
+        record = PluginRecord(name)
+        try:
+            plugin = _import(name)
+        except Exception as error:
+            raise PluginError(
+                f"no plugin or module {name!r}: {error}",
+                hint="`elanus plugins` lists what is installed; a module must be importable from here",
+            ) from error
+        known = self._known(plugin)
+        if known is not None:
+            return known
+        self._add(record, plugin)
+        return record
+
+    def _add(self, record: PluginRecord, plugin: Any) -> None:
+        """Register *plugin*, or keep the reason why not."""
+        record.plugin = plugin
+        self._records.append(record)
+        self._offers.clear()
+        try:
+            _check_hooks(record, plugin)
+            self._pluggy.register(plugin, name=f"{record.name}@{id(plugin)}")
+        except Exception as error:
+            if self._pluggy.is_registered(plugin):
+                self._pluggy.unregister(plugin)
+            record.faults.append(error if isinstance(error, _Unusable) else _unusable(record, error))
+
+    # -- offers -------------------------------------------------------------------------------------------------
+
+    def names(self, kind: str) -> list[str]:
+        """The names of one kind that can be selected."""
+        inherited = self._parent.names(kind) if self._parent is not None else []
+        return sorted({*inherited, *self._offered(kind)})
+
+    def select(self, kind: str, choice: Any) -> Any:
+        """Build what *choice* names; an object of the kind is returned as it is.
+
+        :param choice: a name, a pair of a name and its options, or an object.
+        :raises PluginError: no such name (says what is installed, and what to install), or a broken plugin.
+        :raises ConfigError: the object is not of the kind, or the options do not fit.
+        """
+        contract = _contract(kind)
+        if isinstance(choice, contract):
+            return choice
+        name, options = _as_name(kind, choice, contract)
+        provider, record = self._provider(kind, name)
+        try:
+            built = provider.build(options)
+        except ElanusError:
+            raise
+        except Exception as error:
+            raise _fault(record, f"cannot build {kind} {name!r}", error) from error
+        if not isinstance(built, contract):
+            raise PluginError(
+                f"{record}: {kind} {name!r} built {type(built).__name__}, which is no {contract.__name__}",
+                hint=f"Tell its author: it must derive from {contract.__module__}.{contract.__name__}",
+            )
+        return built
+
+    def codec_for(self, suffix: str) -> Any:
+        """A codec that loads IDL files of this suffix.
+
+        :raises PluginError: no installed plugin claims it.
+        """
+        scope: PluginSet | None = self
+        while scope is not None:
+            for name, (provider, _) in scope._offered("codec").items():
+                if suffix in provider.suffixes:
+                    return self.select("codec", name)
+            scope = scope._parent
+        raise self._missing("codec", suffix.lstrip("."), f"no installed codec loads {suffix!r} files")
+
+    def _provider(self, kind: str, name: str) -> tuple[Provider[Any], PluginRecord]:
+        scope: PluginSet | None = self
+        while scope is not None:
+            found = scope._offered(kind).get(name)
+            if found is not None:
+                return found
+            scope = scope._parent
+        raise self._missing(kind, name, f"no installed plugin offers {kind} {name!r}")
+
+    def _missing(self, kind: str, name: str, message: str) -> PluginError:
+        """The error for a name that nobody offers. A broken plugin that may be the one is its cause."""
+        faults = [fault for record in self._all_records() for fault in record.faults if _concerns(record, kind, name)]
+        known = ", ".join(self.names(kind)) or "none"
+        hint = f"Installed: {known}. Try: pip install elanus-{kind}-{name.replace('_', '-')}"
+        if faults:
+            broken = "; ".join(str(fault) for fault in faults)
+            hint = f"Installed: {known}. Broken: {broken}"
+        error = PluginError(message, hint=hint)
+        error.__cause__ = faults[0] if faults else None
+        return error
+
+    def _all_records(self) -> list[PluginRecord]:
+        inherited = self._parent._all_records() if self._parent is not None else []
+        return [*inherited, *self._records]
+
+    def _offered(self, kind: str) -> dict[str, tuple[Provider[Any], PluginRecord]]:
+        if kind not in self._offers:
+            offered: dict[str, tuple[Provider[Any], PluginRecord]] = {}
+            self._offers[kind] = offered
+            for record, providers in self._call(KINDS[kind][0], self._records):
+                for provider in _checked_providers(record, kind, providers):
+                    self._take(kind, provider, record, offered)
+        return self._offers[kind]
+
+    def _take(
+        self, kind: str, provider: Provider[Any], record: PluginRecord, offered: dict[str, tuple[Provider[Any], Any]]
+    ) -> None:
+        if provider.name in offered:
+            other = offered[provider.name][1]
+            record.faults.append(
+                PluginError(
+                    f"{record} offers {kind} {provider.name!r}, which {other} already offers",
+                    hint="Uninstall one of them, or ask an author to choose another name",
+                )
+            )
+            return
+        offered[provider.name] = (provider, record)
+        names = record.offers.setdefault(kind, [])
+        if provider.name not in names:
+            names.append(provider.name)
+
+    # -- contributions ------------------------------------------------------------------------------------------
+
+    def configure_client(self, service: ServiceInfo, options: ClientOptions) -> ClientOptions:
+        """Fold every active ``elanus_configure_client``."""
+        from elanus.options import ClientOptions
+
+        folded: ClientOptions = self._fold("elanus_configure_client", options, ClientOptions, {"service": service})
+        return folded
+
+    def configure_server(self, options: ServerOptions) -> ServerOptions:
+        """Fold every active ``elanus_configure_server``."""
+        from elanus.options import ServerOptions
+
+        folded: ServerOptions = self._fold("elanus_configure_server", options, ServerOptions, {})
+        return folded
+
+    def _fold(self, hook: str, options: Any, type_: type, arguments: dict[str, Any]) -> Any:
+        if self._parent is not None:
+            options = self._parent._fold(hook, options, type_, arguments)
+        for record in self._active:
+            function = self._implementation(hook, record)
+            if function is None:
+                continue
+            changed = _run(record, hook, function, {**arguments, "options": options.written_by(record.name)})
+            if changed is not None and not isinstance(changed, type_):
+                raise _wrong(record, hook, type_.__name__, changed)
+            options = changed if changed is not None else options
+        return options
+
+    def client_middlewares(self, service: ServiceInfo, options: ClientOptions) -> list[Middleware]:
+        """The middlewares of every active plugin, outermost first."""
+        return self._gather("elanus_client_middlewares", {"service": service, "options": options})
+
+    def server_middlewares(self, options: ServerOptions) -> list[Middleware]:
+        """The middlewares of every active plugin, outermost first."""
+        return self._gather("elanus_server_middlewares", {"options": options})
+
+    def _gather(self, hook: str, arguments: dict[str, Any]) -> list[Middleware]:
+        gathered = self._parent._gather(hook, arguments) if self._parent is not None else []
+        for record in self._active:
+            function = self._implementation(hook, record)
+            if function is None:
+                continue
+            given = _run(record, hook, function, arguments)
+            if not isinstance(given, Sequence) or not all(callable(item) for item in given):
+                raise _wrong(record, hook, "a sequence of middlewares", given)
+            gathered.extend(given)
+        return gathered
+
+    def add_commands(self, cli: click.Group) -> None:
+        """Let every installed plugin add its commands; one that fails is kept as its fault."""
+        for _ in self._call("elanus_commands", self._records, {"cli": cli}):
+            pass
+
+    # -- calling ------------------------------------------------------------------------------------------------
+
+    def _call(
+        self, hook: str, records: Sequence[PluginRecord], arguments: Mapping[str, Any] | None = None
+    ) -> Iterator[tuple[PluginRecord, Any]]:
+        """What each plugin's *hook* returns. What one raises is its own fault and ends nothing else."""
+        for record in records:
+            function = self._implementation(hook, record)
+            if function is None:
+                continue
+            try:
+                result = _run(record, hook, function, arguments or {})
+            except PluginError as error:
+                record.faults.append(error)
+            else:
+                yield record, result
+
+    def _implementation(self, hook: str, record: PluginRecord) -> Callable[..., Any] | None:
+        for implementation in getattr(self._pluggy.hook, hook).get_hookimpls():
+            if implementation.plugin is record.plugin:
+                function, names = implementation.function, implementation.argnames
+                return lambda arguments: function(**{name: arguments[name] for name in names})
+        return None
+
+
+class _Unusable(PluginError):
+    """A fault of the whole plugin: it is not registered, none of its hooks runs."""
+
+
+def _run(record: PluginRecord, hook: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    try:
+        return function(arguments)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise _fault(record, f"{hook}() failed", error) from error
+
+
+def _fault(record: PluginRecord, what: str, error: BaseException) -> PluginError:
+    fault = PluginError(f"{record} {what}: {type(error).__name__}: {error}")
+    fault.__cause__ = error
+    return fault
+
+
+def _unusable(record: PluginRecord, error: BaseException) -> PluginError:
+    fault = _Unusable(f"{record} cannot be registered: {error}")
+    fault.__cause__ = error
+    return fault
+
+
+def _wrong(record: PluginRecord, hook: str, wanted: str, got: object) -> PluginError:
+    return PluginError(
+        f"{record}: {hook}() returned {type(got).__name__}, not {wanted}",
+        hint="Tell its author; the hook's reference says what it returns",
+    )
+
+
+def _check_hooks(record: PluginRecord, plugin: Any) -> None:
+    """Refuse what pluggy would take silently: misspelt, unmarked, asynchronous and wrapping implementations."""
+    for name in dir(plugin):
+        if not name.startswith("elanus_"):
+            continue
+        function = getattr(plugin, name, None)
+        if not callable(function) or inspect.isclass(function):
+            continue
+        if not hasattr(hookspecs, name):
+            raise _Unusable(f"{record} implements {name}(), which is no hook", hint=_nearest_hook(name))
+        marks = getattr(function, f"{hookspecs.PROJECT}_impl", None)
+        if marks is None:
+            raise _Unusable(f"{record}: {name}() is not marked", hint="Put @elanus.hookimpl above it")
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise _Unusable(f"{record}: {name}() is async", hint="Hooks run while building; make it a plain def")
+        if marks.get("wrapper") or marks.get("hookwrapper"):
+            raise _Unusable(f"{record}: {name}() is a hook wrapper", hint="Wrappers are refused; use a plain hookimpl")
+
+
+def _nearest_hook(name: str) -> str:
+    import difflib
+
+    hooks = [hook for hook in dir(hookspecs) if hook.startswith("elanus_")]
+    near = difflib.get_close_matches(name, hooks, 1)
+    return f"Did you mean {near[0]}()?" if near else f"The hooks are: {', '.join(hooks)}"
+
+
+def _checked_providers(record: PluginRecord, kind: str, providers: Any) -> Iterator[Provider[Any]]:
+    hook = KINDS[kind][0]
+    if not isinstance(providers, Sequence) or isinstance(providers, str):
+        record.faults.append(_wrong(record, hook, "a sequence of Provider", providers))
+        return
+    for provider in providers:
+        if isinstance(provider, Provider) and isinstance(provider.name, str):
+            yield provider
+        else:
+            record.faults.append(_wrong(record, hook, "a sequence of Provider", [provider]))
+
+
+def _contract(kind: str) -> type:
+    _, module, name = KINDS[kind]
+    contract: type = getattr(importlib.import_module(module), name)
+    return contract
+
+
+def _as_name(kind: str, choice: Any, contract: type) -> tuple[str, Mapping[str, object]]:
+    if isinstance(choice, str):
+        return choice, {}
+    match choice:
+        case (str(name), Mapping() as options):
+            return name, options
+    raise ConfigError(
+        f"{choice!r} is no {kind}",
+        hint=f'Give a name, a pair ("name", {{options}}), or an object of {contract.__module__}.{contract.__name__}',
+    )
+
+
+def _concerns(record: PluginRecord, kind: str, name: str) -> bool:
+    """Whether a broken plugin may be the one that would offer *name*: all that failed to load may."""
+    return record.plugin is None or any(isinstance(f, _Unusable) for f in record.faults) or kind in record.kinds
+
+
+def _check_core_version(record: PluginRecord, distribution: Distribution | None) -> None:
+    if distribution is None:
+        return
+    from importlib.metadata import version
+
+    from packaging.requirements import Requirement
+
+    installed = version("elanus")
+    for text in distribution.requires or ():
+        requirement = Requirement(text)
+        if requirement.name == "elanus" and not requirement.specifier.contains(installed, prereleases=True):
+            raise PluginError(
+                f"{record} needs elanus {requirement.specifier}, and {installed} is installed",
+                hint=f"Try: pip install 'elanus{requirement.specifier}', or another version of {record.distribution}",
+            )
+
+
+def _import(path: str) -> Any:
+    module_name, _, attribute = path.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for name in filter(None, attribute.split(".")):
+        found = getattr(found, name)
+    return found
+
+
+_process: PluginSet | None = None
+
+
+def installed_plugins() -> PluginSet:
+    """The plugins of this process: found at the first use, with those in ``ELANUS_PLUGINS`` active.
+
+    :raises PluginError: ``ELANUS_PLUGINS`` names something that cannot be loaded.
+    """
+    global _process
+    if _process is None:
+        found = PluginSet()
+        found.scan()
+        for name in os.environ.get("ELANUS_PLUGINS", "").replace(",", " ").split():
+            found.activate(name)
+        _process = found
+    return _process
+
+
+def register(plugin: Any) -> None:
+    """Make a plugin's contributions count for every client and server built from now on.
+
+    :param plugin: a module or object with :data:`elanus.hookimpl` functions, the path of a module, or the name of an
+        installed plugin. Its offers can be selected by name from now on.
+    :raises PluginError: it cannot be found, or one of its hooks is wrong.
+    """
+    installed_plugins().activate(plugin)
+
+
+def unregister(plugin: Any) -> None:
+    """Undo :func:`register` of a module or object. What was built before stays as it is."""
+    installed_plugins().remove(plugin)

@@ -1,0 +1,363 @@
+"""The server: services, their handlers, and one port on which they are served."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import inspect
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from elanus.contracts.transport import Dispatcher, LinkOptions
+from elanus.errors import ConfigError, StateError
+from elanus.limits import DEFAULT_LIMITS
+from elanus.net.dispatch import HandlerDispatcher, unary_handler
+from elanus.net.listener import Listener
+from elanus.net.routing import Routes
+from elanus.net.streams import item_endpoints, stream_handler
+from elanus.options import ServerOptions
+from elanus.plugins import PluginSet, installed_plugins
+from elanus.service import Instance, MethodInfo, MethodKind, ServiceInfo
+from elanus.stages import ServerParts, server_chain
+from elanus.wheel import wheel_of
+
+if TYPE_CHECKING:
+    from elanus.contracts.registry import Registry
+    from elanus.endpoint import Endpoint
+
+__all__ = ["Server"]
+
+_log = logging.getLogger("elanus.server")
+
+Hook: TypeAlias = Callable[[], Awaitable[None] | None]
+
+
+class Server:
+    """Serves one service or several on one port. ::
+
+        server = elanus.Server()
+        server.add_service(echo.EchoService, Echo())
+        await server.serve("127.0.0.1:8888")
+
+    :param options: fields of :class:`elanus.ServerOptions`, such as ``drain_timeout=10``.
+    :raises ConfigError: an option is unknown or out of range; names the nearest known one.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = ServerOptions.from_code(options)
+        self._services: dict[str, tuple[ServiceInfo, object]] = {}
+        self._fallback: ServiceInfo | None = None
+        self._start_hooks: list[Hook] = []
+        self._shutdown_hooks: list[Hook] = []
+        self._running: _Running | None = None
+        self._state = "new"
+        self._stopped: asyncio.Future[None] | None = None
+
+    # -- before the start ---------------------------------------------------------------------------------------
+
+    def add_service(self, service: ServiceInfo, handler: object, *, fallback: bool = False) -> None:
+        """Serve *service* with *handler*, an object with one method per IDL method.
+
+        :param handler: each method takes one argument per IDL parameter. ``async def`` runs in the loop, a plain
+            ``def`` in a thread. Streaming methods are async generators, or take an async iterator.
+        :param fallback: this service gets requests that name no service, where two have a method of the same name.
+        :raises ConfigError: a method is missing or takes other arguments; a service is added twice; a second fallback.
+        :raises StateError: the server was started.
+        """
+        if self._state != "new":
+            raise StateError(f"cannot add {service} to a server that is {self._state}", hint="Add services first")
+        if not isinstance(service, ServiceInfo):
+            raise ConfigError(f"{service!r} is no service", hint="Give one of a loaded IDL")
+        if service.name in self._services:
+            raise ConfigError(f"service {service.name!r} is added twice", hint="One handler per service name")
+        if fallback and self._fallback is not None:
+            raise ConfigError(f"{self._fallback} and {service} are both the fallback", hint="Choose one")
+        _check_handler(service, handler)
+        self._services[service.name] = (service, handler)
+        if fallback:
+            self._fallback = service
+
+    def services(self) -> Mapping[str, ServiceInfo]:
+        """The services that were added, by IDL name."""
+        return {name: service for name, (service, _) in self._services.items()}
+
+    def on_start(self, hook: Hook) -> Hook:
+        """Run *hook* (``async`` or not) once the port answers, before the server is registered. A decorator, too."""
+        self._start_hooks.append(hook)
+        return hook
+
+    def on_shutdown(self, hook: Hook) -> Hook:
+        """Run *hook* (``async`` or not) first of all when the server stops. A decorator, too."""
+        self._shutdown_hooks.append(hook)
+        return hook
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    @property
+    def options(self) -> ServerOptions:
+        """The options in force; ``server.options.effective()`` also says where each came from."""
+        return self._options
+
+    @property
+    def address(self) -> str:
+        """The bound address, with the port that the system chose.
+
+        :raises StateError: the server is not listening.
+        """
+        if self._running is None or not self._running.address:
+            raise StateError(f"the server is {self._state} and not bound", hint="await server.start(address) first")
+        return self._running.address
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """Core's side of the server, for transports that need no socket.
+
+        :raises StateError: the server is not running.
+        """
+        if self._running is None:
+            raise StateError(f"the server is {self._state}", hint="await server.start() first")
+        return self._running.dispatcher
+
+    @property
+    def calls(self) -> int:
+        """Calls in flight."""
+        return 0 if self._running is None else len(self._running.dispatcher.running)
+
+    @property
+    def connections(self) -> int:
+        """Open connections that have shown what they speak."""
+        return 0 if self._running is None else len(self._running.listener.links)
+
+    async def start(self, bind: str | None = None) -> str:
+        """Start and return; ``stop()`` ends it.
+
+        :param bind: ``"host:port"`` (port 0: the system chooses), ``"[v6]:port"``, ``"unix:/path"``; ``None`` opens no
+            port, for transports that need none.
+        :returns: the bound address.
+        :raises ConfigError: no service was added, or two conflict.
+        :raises TransportError: the address cannot be bound.
+        :raises StateError: it was started before.
+        """
+        if self._state != "new":
+            raise StateError(f"the server is {self._state}", hint="Make a new Server to start again")
+        self._state = "starting"
+        async with contextlib.AsyncExitStack() as undo:
+            running = self._running = self._assemble(undo)
+            if bind is not None:
+                running.address = await running.listener.open(bind)
+                undo.push_async_callback(running.listener.close)
+            for hook in self._start_hooks:
+                await _run_hook(hook)
+            if running.registry is not None:
+                undo.push_async_callback(running.registry.aclose)
+                await running.registry.register(*self._announced(running))
+            undo.pop_all()
+            self._state = "running"
+        if bind is not None:
+            _log.info("serving %s on %s", ", ".join(self._services), running.address)
+        return running.address
+
+    def _assemble(self, undo: contextlib.AsyncExitStack) -> _Running:
+        """Everything but the port, in this order: options, parts, routes, chains, dispatcher."""
+        undo.callback(self._failed)
+        if not self._services:
+            raise ConfigError("no service to serve", hint="Call server.add_service(service, handler) first")
+        loop = asyncio.get_running_loop()
+        plugins = installed_plugins()
+        if self._options.plugins:
+            plugins = PluginSet(plugins)
+            for plugin in self._options.plugins:
+                plugins.activate(plugin)
+        self._options = options = plugins.configure_server(self._options)
+        transports = [plugins.select("transport", choice) for choice in options.transports]
+        registry = None if options.registry is None else plugins.select("registry", options.registry)
+        parts = ServerParts(
+            options=options,
+            wheel=wheel_of(loop),
+            tracers=[plugins.select("tracer", choice) for choice in options.tracers],
+            limiter=None if options.limiter is None else plugins.select("limiter", options.limiter),
+            breaker=None if options.breaker is None else plugins.select("breaker", options.breaker),
+            middlewares=[*plugins.server_middlewares(options), *options.middlewares],
+        )
+        services = [_limited(service, options) for service, _ in self._services.values()]
+        fallback = next((s for s in services if self._fallback is not None and s.name == self._fallback.name), None)
+        routes = Routes(services, fallback, require_service=options.require_service_name)
+        executor = ThreadPoolExecutor(options.threads, thread_name_prefix="elanus-handler")
+        undo.callback(executor.shutdown, wait=False)
+        endpoints = self._endpoints(services, parts, executor)
+        dispatcher = HandlerDispatcher(routes, endpoints, options.limits.calls)
+        link = LinkOptions(limits=options.limits, ssl=options.ssl, read_write_timeout=options.read_write_timeout)
+        listener = Listener(transports, dispatcher, options, link)
+        return _Running(dispatcher, listener, executor, registry)
+
+    def _endpoints(
+        self, services: list[ServiceInfo], parts: ServerParts, executor: ThreadPoolExecutor
+    ) -> dict[MethodInfo, Endpoint]:
+        options = parts.options
+        endpoints = {}
+        for service in services:
+            handler = self._services[service.name][1]
+            for method in service.methods.values():
+                function = getattr(handler, method.name)
+                if method.kind.streams:
+                    sending, receiving = options.send_middlewares, options.receive_middlewares
+                    items = item_endpoints(service.codec, method, sending, receiving, server=True)
+                    innermost = stream_handler(function, service.codec, method, items)
+                else:
+                    innermost = unary_handler(function, executor)
+                endpoints[method] = server_chain(parts, service, method, innermost)
+        return endpoints
+
+    def _announced(self, running: _Running) -> tuple[str, Instance]:
+        options = self._options
+        name = options.name or next(iter(self._services))
+        return name, Instance(options.advertise or running.address, options.weight, dict(options.tags))
+
+    def _failed(self) -> None:
+        self._running = None
+        self._state = "failed"
+
+    async def serve(self, bind: str) -> None:
+        """Start, and run until :meth:`stop`, SIGTERM or SIGINT; then shut down in good order.
+
+        A second signal ends the wait for calls in flight. Raises as :meth:`start`.
+        """
+        await self.start(bind)
+        loop = asyncio.get_running_loop()
+        self._stopped = loop.create_future()
+        handled = _handle_signals(loop, self._on_signal)
+        try:
+            await asyncio.shield(self._stopped)
+        finally:
+            try:
+                await self.stop()
+            finally:
+                for number in handled:
+                    loop.remove_signal_handler(number)
+
+    def _on_signal(self, number: int) -> None:
+        assert self._stopped is not None
+        if self._stopped.done():
+            _log.warning("second %s: not waiting for calls in flight any longer", signal.Signals(number).name)
+            if self._running is not None:
+                self._running.dispatcher.hurry()
+            return
+        _log.info("%s: shutting down", signal.Signals(number).name)
+        self._stopped.set_result(None)
+
+    async def stop(self) -> None:
+        """Shut down in good order. Calling it again, or from two tasks, waits for the same shutdown.
+
+        The order: shutdown hooks, deregister, stop listening, tell every peer, close idle connections after
+        ``drain_delay``, wait for calls in flight up to ``drain_timeout``, close the rest. Source: Kitex v0.16.3.
+        """
+        running = self._running
+        if running is None:
+            self._state = "stopped"
+            return
+        if running.stopping is None:
+            self._state = "stopping"
+            running.stopping = asyncio.get_running_loop().create_task(self._stop(running))
+        await asyncio.shield(running.stopping)
+
+    async def _stop(self, running: _Running) -> None:
+        for hook in self._shutdown_hooks:
+            try:
+                await _run_hook(hook)
+            except Exception:
+                _log.exception("a shutdown hook failed")
+        await self._withdraw(running)
+        running.listener.stop_accepting()
+        running.listener.drain()
+        if running.listener.links:
+            await asyncio.sleep(self._options.drain_delay)
+        running.listener.close_idle()
+        cancelled = await running.dispatcher.drain(self._options.drain_timeout)
+        if cancelled:
+            _log.warning("%d calls were cancelled: drain_timeout=%g s", cancelled, self._options.drain_timeout)
+        await running.listener.close()
+        running.executor.shutdown(wait=False, cancel_futures=True)
+        self._running = None
+        self._state = "stopped"
+        if self._stopped is not None and not self._stopped.done():
+            self._stopped.set_result(None)
+
+    async def _withdraw(self, running: _Running) -> None:
+        if running.registry is None:
+            return
+        try:
+            async with asyncio.timeout(self._options.drain_timeout):
+                await running.registry.deregister(*self._announced(running))
+                await running.registry.aclose()
+        except Exception:
+            _log.exception("the server could not be deregistered; its entry expires by itself")
+
+
+@dataclasses.dataclass(slots=True)
+class _Running:
+    dispatcher: HandlerDispatcher
+    listener: Listener
+    executor: ThreadPoolExecutor
+    registry: Registry | None
+    address: str = ""
+    stopping: asyncio.Task[None] | None = None
+
+
+def _limited(service: ServiceInfo, options: ServerOptions) -> ServiceInfo:
+    """The service with a codec that keeps the server's limits."""
+    if options.limits == DEFAULT_LIMITS:
+        return service
+    return dataclasses.replace(service, codec=service.codec.with_limits(options.limits))
+
+
+async def _run_hook(hook: Hook) -> None:
+    result = hook()
+    if inspect.isawaitable(result):
+        await result
+
+
+def _handle_signals(loop: asyncio.AbstractEventLoop, handle: Callable[[int], None]) -> list[int]:
+    handled: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Not in a thread other than the main one, and not on Windows: there the caller stops the server.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, handle, number)
+            handled.append(number)
+    return handled
+
+
+def _check_handler(service: ServiceInfo, handler: object) -> None:
+    """A forgotten method fails here, not at the first call."""
+    name = type(handler).__name__
+    missing = [method for method in service.methods if not callable(getattr(handler, method, None))]
+    if missing:
+        raise ConfigError(
+            f"{name} has no method {', '.join(missing)} of {service.name}", hint="Write one method per IDL method"
+        )
+    for method in service.methods.values():
+        function = getattr(handler, method.name)
+        wanted = 1 if method.kind.streams else len(method.parameters)
+        try:
+            inspect.signature(function).bind(*range(wanted))
+        except TypeError as error:
+            names = "the async iterator of requests" if method.kind.client_streams else ", ".join(method.parameters)
+            raise ConfigError(
+                f"{name}.{method.name}() cannot be called with the parameters of {method} ({names or 'none'}): {error}",
+                hint="Give it one parameter per IDL parameter",
+            ) from error
+        except ValueError:
+            continue  # a builtin without a signature
+        _check_stream_handler(name, method, function)
+
+
+def _check_stream_handler(name: str, method: MethodInfo, function: Callable[..., Any]) -> None:
+    if method.kind.server_streams and inspect.iscoroutinefunction(function):
+        raise ConfigError(f"{name}.{method.name}() must be an async generator", hint="Yield each reply of the stream")
+    if method.kind is MethodKind.CLIENT_STREAM and not inspect.iscoroutinefunction(function):
+        raise ConfigError(
+            f"{name}.{method.name}() must be `async def`", hint="Iterate over the requests, return the reply"
+        )
