@@ -106,7 +106,7 @@ class CallOptions:
 class _Sourced:
     """Options that know who set each value."""
 
-    sources: Mapping[str, tuple[int, str]] = field(default=_NOTHING, repr=False, compare=False)
+    sources: Mapping[str, tuple[int, str]] = field(default_factory=lambda: _NOTHING, repr=False, compare=False)
     writer: str = field(default="a plugin", repr=False, compare=False)
 
     @classmethod

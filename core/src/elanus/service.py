@@ -63,7 +63,7 @@ class MethodInfo:
     result_type: Any = None
     #: Whether a request may be sent twice without harm; ``None`` when the IDL does not say.
     idempotent: bool | None = None
-    extra: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, repr=False)
 
     def __str__(self) -> str:
         return f"{self.service}/{self.name}"
@@ -82,7 +82,7 @@ class ServiceInfo:
     #: The IDL's package or namespace, empty when it has none.
     package: str = ""
     version: str = ""
-    extra: Mapping[str, Any] = field(default=_NOTHING, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING, repr=False)
 
     def __str__(self) -> str:
         return self.name
