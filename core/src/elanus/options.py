@@ -34,6 +34,39 @@ _FIELD_HIDDEN = {"sources", "writer"}
 _Options = TypeVar("_Options", bound="_Sourced")
 
 
+def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists become tuples, since options are frozen; a single target may be given bare."""
+    tupled = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    if isinstance(tupled.get("targets"), str):
+        tupled["targets"] = (tupled["targets"],)
+    return tupled
+
+
+def _as_metadata(value: Metadata | Mapping[str, str]) -> Metadata:
+    """Plain mappings are transient metadata, the kind that one call adds."""
+    return value if isinstance(value, Metadata) else Metadata(MappingProxyType(dict(value)))
+
+
+def _refuse_unknown(what: str, names: Any, known: Any) -> None:
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, list(known), 1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known))}"
+            raise ConfigError(f"unknown {what} {name!r}", hint=hint)
+
+
+def _positive(what: str, value: float | None) -> None:
+    if value is not None and not value > 0:
+        raise ConfigError(f"{what} is {value!r}", hint="Give seconds above 0, or leave it out for no limit")
+
+
+def _at_least(what: str, options: object, smallest: Mapping[str, float]) -> None:
+    for name, bound in smallest.items():
+        value = getattr(options, name)
+        if value < bound:
+            raise ConfigError(f"{name!r} of {what} is {value!r}", hint=f"Give at least {bound}")
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """What a ``timeout_provider`` answers, in seconds; ``None`` leaves a value as it is."""
@@ -269,36 +302,3 @@ class ServerOptions(_Sourced):
         _at_least("ServerOptions", self, {"threads": 1, "drain_timeout": 0, "drain_delay": 0, "backlog": 1})
         if not self.transports:
             raise ConfigError("a server without transports", hint="Leave transports= out, or name at least one")
-
-
-def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists become tuples, since options are frozen; a single target may be given bare."""
-    tupled = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    if isinstance(tupled.get("targets"), str):
-        tupled["targets"] = (tupled["targets"],)
-    return tupled
-
-
-def _as_metadata(value: Metadata | Mapping[str, str]) -> Metadata:
-    """Plain mappings are transient metadata, the kind that one call adds."""
-    return value if isinstance(value, Metadata) else Metadata(MappingProxyType(dict(value)))
-
-
-def _refuse_unknown(what: str, names: Any, known: Any) -> None:
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, list(known), 1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known))}"
-            raise ConfigError(f"unknown {what} {name!r}", hint=hint)
-
-
-def _positive(what: str, value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise ConfigError(f"{what} is {value!r}", hint="Give seconds above 0, or leave it out for no limit")
-
-
-def _at_least(what: str, options: object, smallest: Mapping[str, float]) -> None:
-    for name, bound in smallest.items():
-        value = getattr(options, name)
-        if value < bound:
-            raise ConfigError(f"{name!r} of {what} is {value!r}", hint=f"Give at least {bound}")
