@@ -1,0 +1,5 @@
+"""``python -m elanus.cli``: the same as ``elanus``."""
+
+from elanus.cli import main
+
+main()

@@ -1,0 +1,178 @@
+"""``elanus call``: one call from the command line, with JSON in and out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from elanus.cli.exits import BUSINESS_STATUS, CALL_FAILED, DECLARED_EXCEPTION, USAGE, fail, reported
+from elanus.cli.parameters import pairs, plugin_option, run, uvloop_option
+from elanus.errors import BizStatusError, ElanusError
+
+if TYPE_CHECKING:
+    from elanus.contracts.codec import Idl
+    from elanus.result import Result
+    from elanus.service import MethodInfo, ServiceInfo
+
+__all__ = ["call"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What the command line asks for."""
+
+    address: str
+    service: ServiceInfo
+    method: MethodInfo
+    arguments: Any
+    options: dict[str, Any]
+    timeout: float
+    transient: dict[str, str]
+    persistent: dict[str, str]
+
+
+@click.command()
+@click.argument("address")
+@click.argument("idl", type=click.Path(exists=True, dir_okay=False))
+@click.argument("method", metavar="SERVICE/METHOD")
+@click.argument("arguments", metavar="[JSON]", default="{}")
+@click.option(
+    "-I", "--include", multiple=True, type=click.Path(exists=True, file_okay=False), help="Folder of includes."
+)
+@click.option("-t", "--timeout", type=float, default=5.0, show_default=True, help="Seconds for the whole call.")
+@click.option("-m", "--metadata", "transient", multiple=True, callback=pairs, metavar="KEY=VALUE", help="For one hop.")
+@click.option("--persistent", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Metadata for every hop.")
+@click.option("--transport", default="ttheader", show_default=True, help="By name, as offered by a plugin.")
+@click.option("--option", multiple=True, callback=pairs, metavar="KEY=VALUE", help="An option of the transport.")
+@click.option("--name", default="", help="The destination's name, when it is not the IDL's service name.")
+@click.option("--json", "as_json", is_flag=True, help="For machines: one JSON object with reply, metadata and timing.")
+@uvloop_option
+@plugin_option
+def call(
+    address: str,
+    idl: str,
+    method: str,
+    arguments: str,
+    include: tuple[str, ...],
+    timeout: float,
+    transient: dict[str, str],
+    persistent: dict[str, str],
+    transport: str,
+    option: dict[str, str],
+    name: str,
+    as_json: bool,
+    uvloop: bool,
+) -> None:
+    """Call SERVICE/METHOD of IDL at ADDRESS with the arguments in JSON, an object with one key per parameter.
+
+    The service may be left out where the IDL has one. JSON of "-" is read from standard input.
+
+    Example: elanus call 127.0.0.1:8888 echo.thrift EchoService/echo '{"request": {"message": "hi"}}'
+    """
+    from elanus.idl import load
+
+    with reported():
+        service, info = _find(load(idl, include), method)
+        text = sys.stdin.read() if arguments == "-" else arguments
+        values = service.codec.from_json(info.argument_type, text)
+        options = {"transport": (transport, {key: _literal(value) for key, value in option.items()}), "name": name}
+        request = _Request(address, service, info, values, options, timeout, transient, persistent)
+        run(_call(request, as_json), uvloop=uvloop)
+
+
+async def _call(request: _Request, as_json: bool) -> None:
+    from elanus.client import Client
+    from elanus.metadata import Metadata
+
+    metadata = Metadata(request.transient, request.persistent)
+    async with Client(request.service, request.address, **request.options) as client:
+        caller = client.with_options(timeout=request.timeout, metadata=metadata)
+        try:
+            if request.method.kind.server_streams and not request.method.kind.client_streams:
+                async for item in caller.call(request.method.name, *request.arguments):
+                    click.echo(request.service.codec.to_json(item))
+                return
+            result = await caller.invoke(request.method.name, *request.arguments)
+        except BizStatusError as status:
+            value = {"code": status.code, "message": status.message, "extra": status.extra}
+            _failed("biz_status", value, str(status), BUSINESS_STATUS, as_json)
+        except ElanusError as error:
+            _failed("error", {"type": type(error).__name__, "text": str(error)}, str(error), CALL_FAILED, as_json)
+        except Exception as error:
+            value = _declared(request, error)
+            text = f"{type(error).__name__}: {json.dumps(value)}"
+            _failed("exception", {"type": type(error).__name__, "value": value}, text, DECLARED_EXCEPTION, as_json)
+    _succeeded(request, result, as_json)
+
+
+def _declared(request: _Request, error: Exception) -> Any:
+    """The value of an exception that the IDL declares; any other is a bug, and keeps its traceback."""
+    try:
+        return json.loads(request.service.codec.to_json(error))
+    except ElanusError:
+        raise error from None
+
+
+def _succeeded(request: _Request, result: Result, as_json: bool) -> None:
+    reply = request.service.codec.to_json(result.reply)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "reply": json.loads(reply),
+                    "metadata": dict(result.metadata),
+                    "instance": str(result.instance),
+                    "transport": result.transport,
+                    "seconds": result.timeline[-1][1],
+                    "timeline": [[event, round(at, 6)] for event, at in result.timeline],
+                    "sent_bytes": result.sent_bytes,
+                    "received_bytes": result.received_bytes,
+                }
+            )
+        )
+        return
+    click.echo(json.dumps(json.loads(reply), indent=2, ensure_ascii=False))
+    for key, value in result.metadata.items():
+        click.secho(f"{key}: {value}", fg="cyan", err=True)
+    milliseconds = result.timeline[-1][1] * 1e3
+    sizes = f"{result.sent_bytes} bytes sent, {result.received_bytes} received"
+    click.secho(
+        f"{request.method} at {result.instance} ({result.transport}): {milliseconds:.2f} ms, {sizes}",
+        dim=True,
+        err=True,
+    )
+
+
+def _failed(kind: str, value: Any, text: str, code: int, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({kind: value}))
+        raise SystemExit(code)
+    fail(text, code)
+
+
+def _find(idl: Idl, path: str) -> tuple[ServiceInfo, MethodInfo]:
+    services = idl.__services__
+    service_name, slash, method_name = path.rpartition("/")
+    if not slash and len(services) == 1:
+        service_name = next(iter(services))
+    service = services.get(service_name)
+    if service is None:
+        fail(f"no service {service_name!r} in the IDL; it has: {', '.join(services) or 'none'}", USAGE)
+    method = service.methods.get(method_name)
+    if method is None:
+        fail(f"{service_name} has no method {method_name!r}; it has: {', '.join(service.methods)}", USAGE)
+    if method.kind.client_streams:
+        fail(f"{method} takes a stream of requests, which a command line cannot give", USAGE)
+    return service, method
+
+
+def _literal(text: str) -> object:
+    """``true``, ``false``, numbers and ``null`` as in JSON; anything else is text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
