@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from elanus.limits import Limits
     from elanus_transport_ttheader.protocol.memo import BlockMemo
 
-__all__ = ["MESH_MAGIC", "Message", "Receiver"]
+__all__ = ["MESH_MAGIC", "Message", "Receiver", "sniff"]
 
 MESH_MAGIC = 0xFFAF
 
@@ -49,6 +49,19 @@ _I32 = Struct(">i")
 _FRAMED = Struct(">IHHI")  # frame length, version, message type, bytes of the method name
 
 H = TypeVar("H", bound=Headers)
+
+
+def sniff(head: bytes) -> bool | None:
+    """Whether a connection that begins with *head* is for this plugin; ``None`` while 8 bytes have not come.
+
+    Frames of TTHeader Streaming are not: their connections stay with them.
+    """
+    if len(head) < 8:
+        return None
+    first, second = _WORDS.unpack_from(head)
+    if second >> 16 == MAGIC:
+        return not second & FLAG_STREAMING
+    return first >> 16 in (MESH_MAGIC, THRIFT_MAGIC) or second >> 16 in (THRIFT_MAGIC, PROTOBUF_MAGIC)
 
 
 class Message(Generic[H]):

@@ -112,7 +112,7 @@ class RequestHeads:
     :param checked: send a checksum in every header.
     """
 
-    __slots__ = ("_checked", "_count", "_flags", "_framed", "_header", "_templates")
+    __slots__ = ("_checked", "_count", "_flags", "_framed", "_header", "_templates", "words")
 
     def __init__(self, *, header: bool, framed: bool, flags: int, checked: bool) -> None:
         self._header = header
@@ -121,6 +121,8 @@ class RequestHeads:
         self._checked = checked and header
         self._templates: dict[object, Template] = {}
         self._count = 0
+        #: What it sends, in words.
+        self.words = "TTHeader" if header else "framed" if framed else "buffered"
 
     def template(self, call: Call) -> Template:
         """What *call* has in common with others. :raises LocalProtocolError: the codec's bytes cannot be carried."""

@@ -1,0 +1,421 @@
+"""The server's end of a connection."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from elanus.call import Call
+from elanus.contracts.transport import ServerLink
+from elanus.deadline import Deadline
+from elanus.errors import ApplicationError, ElanusError, RemoteProtocolError
+from elanus.options import CallOptions
+from elanus.service import MethodKind
+from elanus_transport_ttheader.batching import BatchingProtocol
+from elanus_transport_ttheader.protocol.frames import Message, Receiver
+from elanus_transport_ttheader.protocol.framing import MessageType
+from elanus_transport_ttheader.protocol.headers import NO_REQUEST_HEADERS, RequestHeaders
+from elanus_transport_ttheader.protocol.replies import CONTROL_FRAME, Answer, ReplyHeads
+from elanus_transport_ttheader.protocol.ttheader import FLAG_OUT_OF_ORDER
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from elanus.contracts.transport import Dispatcher, LinkOptions, Route
+    from elanus_transport_ttheader.protocol.memo import BlockMemo
+
+__all__ = ["Served", "TTHeaderLink"]
+
+_log = logging.getLogger("elanus.transport_ttheader")
+
+_DEFAULT_OPTIONS = CallOptions()
+#: Type 5 (Stream) is tolerated as a call, as by Kitex. Whether a method is oneway is for the IDL to say, not for this.
+_REQUESTS = frozenset((MessageType.CALL, MessageType.ONEWAY, MessageType.STREAM))
+#: Routes that are kept; names come from the wire, so there is a bound.
+_ROUTES = 4096
+#: Seconds that a client has to leave by itself, once it was told to: Kitex's own numbers.
+_IDLE_LINGER = 0.1
+_MUX_LINGER = 1.0
+
+
+class Target:
+    """A method that requests are for, and the heads of its replies."""
+
+    __slots__ = ("heads", "oneway", "route")
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.oneway = route.method.kind is MethodKind.ONEWAY
+        self.heads = ReplyHeads(route.method.name)
+
+
+class Served:
+    """What all connections of one server share.
+
+    :param memo: decodes the headers of requests.
+    :param crc32c: send a checksum with every reply that has a TTHeader.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, memo: BlockMemo[RequestHeaders], *, crc32c: bool) -> None:
+        self.dispatcher = dispatcher
+        self.memo = memo
+        self.crc32c = crc32c
+        self._targets: dict[tuple[str | None, str, str], Target] = {}
+
+    def target(self, message: Message[RequestHeaders]) -> Target:
+        """:raises ApplicationError: no such service or method; the phase is ``"route"``."""
+        key = (message.headers.service, message.method, message.framing.wire)
+        target = self._targets.get(key)
+        if target is None:
+            route = self.dispatcher.route(*key)
+            if route.method.kind.streams:
+                error = ApplicationError(
+                    ApplicationError.UNKNOWN_METHOD, f"{route.method} is a stream, which this protocol does not carry"
+                )
+                error.phase = "route"
+                raise error
+            if len(self._targets) >= _ROUTES:
+                self._targets.clear()
+            target = self._targets[key] = Target(route)
+        return target
+
+
+class _Active:
+    """A request whose handler runs."""
+
+    __slots__ = ("message", "target", "task")
+
+    def __init__(self, message: Message[RequestHeaders], target: Target) -> None:
+        self.message = message
+        self.target = target
+        self.task: asyncio.Task[None] | None = None
+
+
+class TTHeaderLink(BatchingProtocol, ServerLink):
+    """One accepted connection.
+
+    Requests whose TTHeader has the flag "replies may come out of order" run at the same time and are answered as they
+    finish. All others take turns, and are answered in order; reading pauses when too many wait.
+    """
+
+    __slots__ = (
+        "_batch",
+        "_closing",
+        "_draining",
+        "_ending",
+        "_held_bytes",
+        "_idle_timer",
+        "_mux",
+        "_paused",
+        "_receiver",
+        "_running",
+        "_served",
+        "_turn",
+        "_waiting",
+        "busy",
+        "closed",
+    )
+
+    def __init__(self, served: Served, options: LinkOptions, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(options, loop)
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self.busy = 0
+        self._served = served
+        self._receiver = Receiver(served.memo, NO_REQUEST_HEADERS, options.limits)
+        self._running: dict[Call, _Active] = {}
+        self._waiting: deque[Message[RequestHeaders]] | None = None
+        self._batch = False  # requests are being started, and whoever does that goes on afterwards
+        self._turn = False  # a request that must be answered before the next one runs
+        self._held_bytes = 0
+        self._mux = False  # a request with the flag was seen
+        self._paused = False
+        self._draining = False
+        self._ending = False  # read no more; close after the last answer
+        self._closing = False
+        self._idle_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._options.limits.idle_timeout:
+            self._idle_timer = self._loop.call_later(self._options.limits.idle_timeout, self._look_for_idleness)
+
+    # Requests
+
+    def data_received(self, data: bytes) -> None:
+        self._last_read = self._loop.time()
+        if self._ending:
+            return
+        receiver = self._receiver
+        messages = receiver.receive(data)
+        if messages:
+            self._take(messages)
+        if receiver.failure is not None:
+            self._end(receiver.failure)
+        elif receiver.partial_bytes:
+            self._watch()
+
+    def _take(self, messages: list[Message[RequestHeaders]]) -> None:
+        """Start the requests of one read, or let them wait. Answers that are given at once leave together."""
+        self.busy += len(messages)
+        for message in messages:
+            self._held_bytes += message.size
+        now = monotonic()
+        flushing, self._flushing, self._batch = self._flushing, True, True
+        for message in messages:
+            if self._ending:
+                self._drop(message)
+            elif self._waiting or not self._may_start(message):
+                self._wait(message)
+            else:
+                self._start(message, now)
+        self._flushing, self._batch = flushing, False
+        if not flushing:
+            self._write_out()
+        self._go_on()
+
+    def _may_start(self, message: Message[RequestHeaders]) -> bool:
+        if self._turn or len(self._running) >= self._options.limits.calls_per_connection:
+            return False
+        return not self._running or message.flags & FLAG_OUT_OF_ORDER != 0
+
+    def _wait(self, message: Message[RequestHeaders]) -> None:
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.append(message)
+
+    def _start(self, message: Message[RequestHeaders], now: float) -> None:
+        """Route a request and run its handler."""
+        served = self._served
+        if message.kind not in _REQUESTS or not message.method:
+            self._drop(message)
+            self._end(RemoteProtocolError(f"a request of message type {message.kind} for method {message.method!r}"))
+            return
+        try:
+            target = served.target(message)
+        except ElanusError as error:
+            self._drop(message)
+            self._refuse(message, error)
+            return
+        call = self._call(message, target.route, now)
+        active = self._running[call] = _Active(message, target)
+        if message.flags & FLAG_OUT_OF_ORDER:
+            self._mux = True
+        else:
+            self._turn = True
+        active.task = served.dispatcher.dispatch(call, self.answer)
+
+    def _call(self, message: Message[RequestHeaders], route: Route, now: float) -> Call:
+        headers = message.headers
+        call = Call(
+            route.service,
+            route.method,
+            (),
+            _DEFAULT_OPTIONS,
+            caller=headers.caller,
+            caller_method=headers.caller_method,
+            callee=headers.callee,
+        )
+        call.argument_payload = message.payload
+        call.seq_id = message.seq_id
+        call.transport = message.framing.name
+        call.received_bytes = message.size
+        call.peer = headers.peer or self.peer
+        if headers is not NO_REQUEST_HEADERS:
+            call.metadata = headers.metadata
+            call.headers = headers.values
+            call.log_id = headers.log_id
+            if headers.timeout_ms:
+                seconds = headers.timeout_ms / 1000
+                call.deadline = Deadline(now + seconds)
+                call.limit = ("deadline", seconds)
+            if headers.retry:
+                call.attempt = headers.retry
+                call.retried = True
+        return call
+
+    def _drop(self, message: Message[RequestHeaders]) -> None:
+        """The request is no longer held."""
+        self.busy -= 1
+        self._held_bytes -= message.size
+
+    # Answers
+
+    def answer(self, call: Call, payload: bytes | None, error: ElanusError | None) -> None:
+        """Core's answer to a request (:data:`elanus.contracts.transport.Reply`)."""
+        active = self._running.pop(call, None)
+        if active is None:
+            return  # answered already, or the connection is gone
+        message = active.message
+        self.busy -= 1
+        self._held_bytes -= message.size
+        if not message.flags & FLAG_OUT_OF_ORDER:
+            self._turn = False
+        if active.target.oneway:
+            pass
+        elif error is None and payload is not None and self._is_plain(call):
+            head = active.target.heads.plain(message)(message.seq_id, len(payload))
+            call.sent_bytes = len(head) + len(payload)
+            self._write(head, payload)
+        else:
+            self._answer_in_full(active, call, payload, error)
+        if not self._batch and (self._waiting or self._paused or self._ending or self._draining):
+            self._go_on()
+
+    def _is_plain(self, call: Call) -> bool:
+        """Whether nothing but the payload goes back."""
+        return not (call.reply_metadata or call.biz_status or self._draining or self._served.crc32c)
+
+    def _answer_in_full(self, active: _Active, call: Call, payload: bytes | None, error: ElanusError | None) -> None:
+        message = active.message
+        answer = Answer(payload, error, call.reply_metadata, call.biz_status)
+        closes = answer.closes and not message.flags & FLAG_OUT_OF_ORDER
+        call.sent_bytes = self._send(message, answer, active.target.heads, closes=closes)
+        if closes:
+            self._end(None)
+
+    def _refuse(self, message: Message[RequestHeaders], error: ElanusError) -> None:
+        """Answer a request that has no target. On a shared connection the others go on, as with Kitex's mux server."""
+        closes = not message.flags & FLAG_OUT_OF_ORDER
+        self._send(message, Answer(None, error), ReplyHeads(message.method), closes=closes)
+        if closes:
+            self._end(None)
+
+    def _send(self, message: Message[RequestHeaders], answer: Answer, heads: ReplyHeads, *, closes: bool) -> int:
+        head, payload = heads.render(
+            message,
+            answer,
+            reset=closes or self._draining,
+            checked=self._served.crc32c,
+            most=self._options.limits.frame_bytes,
+        )
+        self._write(head, payload)
+        return len(head) + len(payload)
+
+    def _go_on(self) -> None:
+        """Run what waits, read on, or close: whatever is to be done now that something has changed."""
+        waiting = self._waiting
+        if waiting:
+            now = monotonic()
+            self._batch = True  # a handler that answers at once must not come here again, ever deeper
+            while waiting and self._may_start(waiting[0]):
+                self._start(waiting.popleft(), now)
+            self._batch = False
+        self._balance()
+        if self.busy == 0 and (self._ending or (self._draining and not self._mux)):
+            self.close()
+
+    # Reading no more than can be answered
+
+    def _balance(self) -> None:
+        """Pause or resume reading, as there is more or less to do than the limits allow."""
+        limits = self._options.limits
+        if self._paused:
+            few = self.busy <= limits.calls_per_connection // 2 and self._held_bytes <= limits.frame_bytes // 2
+            if few and self.writable and not self._ending and self._wire is not None and not self._closing:
+                self._paused = False
+                self._last_read = self._loop.time()
+                self._wire.resume_reading()
+        elif self.busy >= limits.calls_per_connection or self._held_bytes > limits.frame_bytes or not self.writable:
+            self._pause()
+
+    def _pause(self) -> None:
+        if not self._paused and self._wire is not None and not self._wire.is_closing():
+            self._paused = True
+            self._wire.pause_reading()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._pause()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._balance()
+
+    def stalled_bytes(self) -> int:
+        return 0 if self._paused else self._receiver.partial_bytes
+
+    # Ending
+
+    def _look_for_idleness(self) -> None:
+        self._idle_timer = None
+        limit = self._options.limits.idle_timeout
+        left = self._last_read + limit - self._loop.time()
+        if self.busy:
+            left = limit
+        if left > 0.001:
+            self._idle_timer = self._loop.call_later(left, self._look_for_idleness)
+        else:
+            self.close()
+
+    def drain(self) -> None:
+        if self._draining or self._closing:
+            return
+        self._draining = True
+        if self._mux:
+            # Kitex's mux server says so on every connection; its client then finishes its calls and closes.
+            self._write(CONTROL_FRAME, b"")
+            self._loop.call_later(_MUX_LINGER, self._close_if_idle)
+        else:
+            self._loop.call_later(_IDLE_LINGER, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if self.busy == 0:
+            self.close()
+        else:
+            self._ending = True
+
+    def _end(self, failure: ElanusError | None) -> None:
+        """Read no more, and close after the requests that came before."""
+        if failure is not None:
+            _log.warning("closing the connection from %s: %s", self.peer, failure)
+        while self._waiting and failure is None:  # they are behind the request that ends the connection
+            self._drop(self._waiting.popleft())
+        self._ending = True
+        self._pause()
+        if self.busy == 0:
+            self.close()
+
+    def give_up(self, error: ElanusError) -> None:
+        _log.warning("closing the connection from %s: %s", self.peer, error)
+        self._ending = self._closing = True
+        if self._wire is not None:
+            self._wire.abort()
+
+    def close(self) -> None:
+        if not self._closing:
+            self._ending = self._closing = True
+            self._close_wire()
+            self._cancel()
+
+    def _cancel(self) -> None:
+        """Nobody reads an answer any more. Oneway requests run on: nobody ever did."""
+        running, self._running = self._running, {}
+        for active in running.values():
+            if active.task is not None and not active.target.oneway:
+                active.task.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_wire()
+        self._ending = self._closing = True
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        self._cancel()
+        self._run_oneways()
+        self.busy = 0
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def _run_oneways(self) -> None:
+        """Requests that waited for their turn when the client left: the oneway ones must not be lost."""
+        waiting, self._waiting = self._waiting, None
+        now = monotonic()
+        for message in waiting or ():
+            try:
+                target = self._served.target(message)
+            except ElanusError:
+                continue
+            if target.oneway:
+                self._served.dispatcher.dispatch(self._call(message, target.route, now), self.answer)
