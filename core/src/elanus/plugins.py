@@ -49,7 +49,8 @@ class PluginRecord:
     distribution: str = ""
     version: str = ""
     plugin: Any = None
-    #: Whether its contributions run: it was named, not merely installed.
+    #: Whether its contributions run: it was named, not merely installed. For all of the process, that is; what a single
+    #: client or server names is active there only.
     active: bool = False
     #: What it offers: kind to names.
     offers: dict[str, list[str]] = field(default_factory=dict)
@@ -113,8 +114,8 @@ class PluginSet:
         try:
             _check_core_version(record, distribution)
             plugin = entry_point.load()
-        except Exception as error:
-            record.faults.append(_fault(record, "cannot be loaded", error))
+        except (Exception, SystemExit) as error:  # a script that was taken for a plugin ends nobody else's process
+            record.faults.append(error if isinstance(error, PluginError) else _fault(record, "cannot be loaded", error))
             self._records.append(record)
             return
         self._add(record, plugin)
@@ -132,31 +133,36 @@ class PluginSet:
             self._add(record, plugin)
         if record.plugin is None or any(isinstance(fault, _Unusable) for fault in record.faults):
             raise record.faults[0]
-        if record not in self._active:
-            record.active = True
+        if not self._is_active(record):
+            record.active = record.active or self._parent is None
             self._active.append(record)
         return record
+
+    def _is_active(self, record: PluginRecord) -> bool:
+        return record in self._active or (self._parent is not None and self._parent._is_active(record))
 
     def remove(self, plugin: Any) -> None:
         """Undo :meth:`activate` of a module or object."""
         record = self._known(plugin)
         if record is None:
             raise PluginError(f"{plugin!r} is not registered", hint="Give the same object as to register()")
-        self._active.remove(record)
+        record.active = False
+        if record in self._active:
+            self._active.remove(record)
+        if record.distribution:
+            return  # it is installed: what it offers can be named as before
         self._records.remove(record)
-        self._pluggy.unregister(record.plugin)
+        if self._pluggy.is_registered(record.plugin):
+            self._pluggy.unregister(record.plugin)
         self._offers.clear()
 
     def _known(self, plugin: Any) -> PluginRecord | None:
-        return next((record for record in self._records if record.plugin is plugin), None)
+        return next((record for record in self._all_records() if record.plugin is plugin), None)
 
     def _named(self, name: str) -> PluginRecord:
-        scope: PluginSet | None = self
-        while scope is not None:
-            for record in scope._records:
-                if record.name == name:
-                    return record
-            scope = scope._parent
+        named = next((record for record in self._all_records() if record.name == name), None)
+        if named is not None:
+            return named
         record = PluginRecord(name)
         try:
             plugin = _import(name)
@@ -208,12 +214,13 @@ class PluginSet:
         except ElanusError:
             raise
         except Exception as error:
-            raise _fault(record, f"cannot build {kind} {name!r}", error) from error
+            raise _kept(record, _fault(record, f"cannot build {kind} {name!r}", error)) from error
         if not isinstance(built, contract):
-            raise PluginError(
+            fault = PluginError(
                 f"{record}: {kind} {name!r} built {type(built).__name__}, which is no {contract.__name__}",
                 hint=f"Tell its author: it must derive from {contract.__module__}.{contract.__name__}",
             )
+            raise _kept(record, fault)
         return built
 
     def codec_for(self, suffix: str) -> Any:
@@ -276,6 +283,10 @@ class PluginSet:
             )
             return
         offered[provider.name] = (provider, record)
+        for suffix in provider.suffixes:
+            other = next(owner for loader, owner in offered.values() if suffix in loader.suffixes)
+            if other is not record:
+                record.faults.append(PluginError(f"{record}: {suffix!r} files are loaded by {other} already"))
         names = record.offers.setdefault(kind, [])
         if provider.name not in names:
             names.append(provider.name)
@@ -346,7 +357,7 @@ class PluginSet:
                 continue
             try:
                 result = _run(record, hook, function, arguments or {})
-            except PluginError as error:
+            except ConfigError as error:
                 record.faults.append(error)
             else:
                 yield record, result
@@ -356,7 +367,8 @@ class PluginSet:
             if implementation.plugin is record.plugin:
                 function, names = implementation.function, implementation.argnames
                 return lambda arguments: function(**{name: arguments[name] for name in names})
-        return None
+        # A plugin of the process that one client names is registered with the process.
+        return None if self._parent is None else self._parent._implementation(hook, record)
 
 
 class _Unusable(PluginError):
@@ -370,6 +382,13 @@ def _run(record: PluginRecord, hook: str, function: Callable[..., Any], argument
         raise
     except Exception as error:
         raise _fault(record, f"{hook}() failed", error) from error
+
+
+def _kept(record: PluginRecord, fault: PluginError) -> PluginError:
+    """*fault*, noted on its plugin, once however often it happens."""
+    if str(fault) not in map(str, record.faults):
+        record.faults.append(fault)
+    return fault
 
 
 def _fault(record: PluginRecord, what: str, error: BaseException) -> PluginError:
@@ -394,14 +413,17 @@ def _wrong(record: PluginRecord, hook: str, wanted: str, got: object) -> PluginE
 def _check_hooks(record: PluginRecord, plugin: Any) -> None:
     """Refuse what pluggy would take silently: misspelt, unmarked, asynchronous and wrapping implementations."""
     for name in dir(plugin):
-        if not name.startswith("elanus_"):
-            continue
         function = getattr(plugin, name, None)
-        if not callable(function) or inspect.isclass(function):
+        if not inspect.isroutine(function):
             continue
-        if not hasattr(hookspecs, name):
-            raise _Unusable(f"{record} implements {name}(), which is no hook", hint=_nearest_hook(name))
         marks = getattr(function, f"{hookspecs.PROJECT}_impl", None)
+        if not isinstance(marks, Mapping):  # no mark, or an object that answers to every name
+            marks = None
+            if not name.startswith("elanus_"):
+                continue
+        hook = (marks or {}).get("specname") or name
+        if not (hook.startswith("elanus_") and hasattr(hookspecs, hook)):
+            raise _Unusable(f"{record} implements {hook}(), which is no hook", hint=_nearest_hook(hook))
         if marks is None:
             raise _Unusable(f"{record}: {name}() is not marked", hint="Put @elanus.hookimpl above it")
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
@@ -463,7 +485,9 @@ def _check_core_version(record: PluginRecord, distribution: Distribution | None)
     installed = version("elanus")
     for text in distribution.requires or ():
         requirement = Requirement(text)
-        if requirement.name == "elanus" and not requirement.specifier.contains(installed, prereleases=True):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue  # of an extra, or for another platform
+        if requirement.name.lower() == "elanus" and not requirement.specifier.contains(installed, prereleases=True):
             raise PluginError(
                 f"{record} needs elanus {requirement.specifier}, and {installed} is installed",
                 hint=f"Try: pip install 'elanus{requirement.specifier}', or another version of {record.distribution}",
