@@ -70,10 +70,12 @@ class Group:
             if len(self._ready) > options.idle:
                 self._drop_oldest()
             self.wake()
+        elif connection.busy == 0:
+            self._pool.close_later(connection)  # it takes no more calls, and the last one has ended
 
     def _drop_oldest(self) -> None:
         oldest = next(iter(self._ready))
-        if oldest.busy == 0 and len(self._ready) > 1:
+        if oldest.busy == 0:
             del self._ready[oldest]
             self._pool.close_later(oldest)
 
@@ -93,6 +95,8 @@ class Group:
         while True:
             connection = self.take()
             if connection is not None:
+                if self._waiters and self._ready:
+                    self.wake()  # one wake-up a connection is too few where a connection takes many calls
                 return connection
             if self._may_connect():
                 return await self._connect(connect_timeout)
@@ -116,7 +120,7 @@ class Group:
             self.wake()
         self.members[connection] = monotonic()
         connection.closed.add_done_callback(lambda _: self._forget(connection))
-        if connection.free > 1:
+        if connection.free > 1 and self._pool.options.keep:
             self._ready[connection] = None
         return connection
 
