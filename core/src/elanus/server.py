@@ -125,7 +125,7 @@ class Server:
     @property
     def calls(self) -> int:
         """Calls in flight."""
-        return 0 if self._running is None else len(self._running.dispatcher.running)
+        return 0 if self._running is None else self._running.dispatcher.calls
 
     @property
     def connections(self) -> int:

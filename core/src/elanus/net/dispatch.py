@@ -13,7 +13,7 @@ from elanus.contracts.transport import Dispatcher, Route
 from elanus.errors import ApplicationError, ElanusError, LimitExceededError, RpcCancelledError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from elanus.call import Call
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["HandlerDispatcher", "unary_handler"]
 
 _log = logging.getLogger("elanus.server")
+
+#: Below so many calls in flight nobody looks for stale ones.
+_SWEEP_AT = 64
 
 
 def unary_handler(function: Callable[..., Any], executor: Executor) -> Endpoint:
@@ -40,7 +43,7 @@ def unary_handler(function: Callable[..., Any], executor: Executor) -> Endpoint:
         async def run(*arguments: Any) -> Any:
             context = contextvars.copy_context()
             loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(executor, lambda: context.run(function, *arguments))
+            result = await loop.run_in_executor(executor, lambda: context.run(_in_thread, function, arguments))
             return await result if inspect.isawaitable(result) else result
 
     async def endpoint(call: Call) -> Any:
@@ -56,6 +59,14 @@ def unary_handler(function: Callable[..., Any], executor: Executor) -> Endpoint:
     return endpoint
 
 
+def _in_thread(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    try:
+        return function(*arguments)
+    except StopIteration as error:
+        # No future takes one before Python 3.12: its waiter would wait for ever.
+        raise RuntimeError("the handler raised StopIteration") from error
+
+
 class HandlerDispatcher(Dispatcher):
     """Core's side of a server: the routes, the composed chains, and the calls in flight."""
 
@@ -63,6 +74,7 @@ class HandlerDispatcher(Dispatcher):
         self._routes = routes
         self._endpoints = endpoints
         self._limit = calls
+        self._sweep_at = min(calls, _SWEEP_AT)
         self._loop = asyncio.get_running_loop()
         #: Calls in flight, each with the task that runs it.
         self.running: dict[Call, asyncio.Task[None]] = {}
@@ -72,13 +84,30 @@ class HandlerDispatcher(Dispatcher):
         return self._routes.find(service, method, wire)
 
     def dispatch(self, call: Call, reply: Reply) -> asyncio.Task[None] | None:
-        if len(self.running) >= self._limit:
+        if len(self.running) >= self._sweep_at and not self._room():
             refused = LimitExceededError("too many calls in flight", limit="limits.calls", value=self._limit)
             reply(call, None, _over_limit(refused))
             return None
         task = self._loop.create_task(self._run(call, reply, self._endpoints[call.method]))
         self.running[call] = task
         return task
+
+    def _room(self) -> bool:
+        """Whether another call may run. A task that was cancelled before its first step could not take itself out of
+        ``running``, so this does; the next time when the calls have doubled, which makes it O(1) a call.
+        """
+        self._sweep()
+        self._sweep_at = min(self._limit, max(_SWEEP_AT, 2 * len(self.running)))
+        return len(self.running) < self._limit
+
+    def _sweep(self) -> None:
+        self.running = {call: task for call, task in self.running.items() if not task.done()}
+
+    @property
+    def calls(self) -> int:
+        """Calls in flight."""
+        self._sweep()
+        return len(self.running)
 
     async def _run(self, call: Call, reply: Reply, endpoint: Endpoint) -> None:
         serving(call)
@@ -102,6 +131,9 @@ class HandlerDispatcher(Dispatcher):
             reply(call, call.reply_payload, problem)
         except Exception:
             _log.exception("the reply of %s to %s could not be sent", call.method, call.peer)
+        finally:
+            # An error's traceback holds this frame and the call; either name would close the circle.
+            problem = call.error = None
 
     def hurry(self) -> None:
         """Let :meth:`drain` wait no longer."""
@@ -113,6 +145,7 @@ class HandlerDispatcher(Dispatcher):
 
         :returns: how many calls were cancelled.
         """
+        self._sweep()
         if self.running:
             self._idle = self._loop.create_future()
             await asyncio.wait([self._idle], timeout=timeout)
