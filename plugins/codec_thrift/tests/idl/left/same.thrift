@@ -1,0 +1,2 @@
+struct Same { 1: string left }
+service Who { Same who() }

@@ -1,0 +1,2 @@
+struct Same { 1: i32 right }
+service Who { Same who() }
