@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from elanus.contracts.transport import Sniff
 from elanus.errors import ConfigError, TransportError
@@ -169,11 +169,10 @@ class _Newcomer(asyncio.Protocol):
         self.peer = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._wire = transport
-        self.peer = _peer_name(transport)
+        self._wire = wire = cast("asyncio.Transport", transport)  # uvloop's are not of asyncio's class
+        self.peer = _peer_name(wire)
         if not self._listener.admit(self):
-            transport.abort()
+            wire.abort()
             return
         # Pools connect ahead of use: until its first byte a connection may be idle as long as any other.
         self._close_after(self._listener.link_options.limits.idle_timeout)
