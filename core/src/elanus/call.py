@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from elanus.options import CallOptions
     from elanus.service import Instance, MethodInfo, ServiceInfo
 
-__all__ = ["Call", "Event", "current_call", "running_call", "serving", "shield"]
+__all__ = ["Call", "Event", "current_call", "running_call", "serving", "shield", "shielded"]
 
 
 class Event:
@@ -127,7 +127,7 @@ class Call:
     timeline: list[tuple[str, float]]
     #: The open stream, while there is one.
     stream: RawStream | None
-    #: Called once each, with the raw stream, when it is open.
+    #: Called once each, with the raw stream, when it is open; empty from then on.
     on_open: tuple[Callable[[RawStream], None], ...]
     #: The business status of the reply; the caller gets it raised after all rooms.
     biz_status: BizStatusError | None
@@ -137,7 +137,8 @@ class Call:
     reply_trailers: Mapping[str, str]
     #: On a server: the encoded reply, once there is one.
     reply_payload: bytes | None
-    #: How it ended, once it ended: ``None`` is success.
+    #: How it ended, once it ended: ``None`` is success. Gone when the call has left its outermost room, since an error
+    #: refers to the call through its traceback.
     error: BaseException | None
 
     def __init__(
@@ -196,7 +197,8 @@ class Call:
         """The stream of this call is open: from here on there is no retry and no other pick."""
         self.stream = stream
         self.mark(Event.CONNECTED)
-        for callback in self.on_open:
+        callbacks, self.on_open = self.on_open, ()
+        for callback in callbacks:
             callback(stream)
 
     def remaining(self) -> float | None:
@@ -265,6 +267,7 @@ _NO_HEADERS: Mapping[str | int, str] = {}
 _NO_VALUES: Mapping[str, str] = {}
 
 _serving: ContextVar[Call | None] = ContextVar("elanus_call", default=None)
+_shielded: ContextVar[bool] = ContextVar("elanus_shield", default=False)
 
 
 def current_call() -> Call:
@@ -289,6 +292,11 @@ def running_call() -> Call | None:
     return _serving.get()
 
 
+def shielded() -> bool:
+    """Whether calls made here are inside of :class:`shield`."""
+    return _shielded.get()
+
+
 def serving(call: Call) -> None:
     """Make *call* the current one of this task. For whoever runs handlers."""
     _serving.set(call)
@@ -301,14 +309,7 @@ class shield:
     """
 
     def __enter__(self) -> None:
-        call = _serving.get()
-        self._token = None
-        if call is not None:
-            inner = call.fork(call.attempt)
-            inner.deadline = None
-            inner.limit = None
-            self._token = _serving.set(inner)
+        self._token = _shielded.set(True)
 
     def __exit__(self, *_: object) -> None:
-        if self._token is not None:
-            _serving.reset(self._token)
+        _shielded.reset(self._token)

@@ -9,7 +9,7 @@ import warnings
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from elanus.call import Call, running_call
+from elanus.call import Call, running_call, shielded
 from elanus.contracts.transport import LinkOptions
 from elanus.deadline import Deadline
 from elanus.errors import ConfigError, StateError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from elanus.endpoint import Endpoint
+    from elanus.errors import BizStatusError
 
 __all__ = ["Client"]
 
@@ -64,7 +65,7 @@ class Client:
             options["targets"] = targets
         self._core = _ClientCore(service, options)
         self._call_options = CallOptions()
-        self._chains = _Chains(self._core)
+        self._chains = _Chains(self._core, self._core.retrier)
         _warn_of_hidden_methods(service, type(self))
 
     @property
@@ -119,7 +120,8 @@ class Client:
         retrier = values.pop("retrier", self._chains.retrier)
         derived._call_options = self._call_options.merged(values)
         if "middlewares" in values or retrier is not self._chains.retrier:
-            derived._chains = _Chains(self._core, derived._call_options.middlewares, retrier)
+            chosen = self._core.select("retrier", retrier)
+            derived._chains = _Chains(self._core, chosen, derived._call_options.middlewares)
         return derived
 
     def call(self, method: str, *arguments: Any, **named: Any) -> Any:
@@ -134,10 +136,14 @@ class Client:
         info = self._method(method)
         if info.kind.streams:
             raise ConfigError(f"{info} is a stream", hint=f"Use client.call({method!r}, ...)")
-        call = self._prepare(info, _bound(info, arguments, named))
-        reply = await self._chains.endpoint(info)(call)
+        endpoint = self._chains.endpoint(info)
+        call = _prepare(self._core, self._call_options, info, _bound(info, arguments, named))
+        try:
+            reply = await endpoint(call)
+        finally:
+            call.error = None  # see _unary_caller
         if call.biz_status is not None:
-            raise call.biz_status
+            raise _taken(call)
         return Result.of(call, reply)
 
     if TYPE_CHECKING:
@@ -162,51 +168,42 @@ class Client:
     def _caller(self, method: MethodInfo) -> Callable[..., Any]:
         return self._stream_caller(method) if method.kind.streams else self._unary_caller(method)
 
+    # Callers are kept in the client's __dict__. One that referred to the client would keep a dropped client, and its
+    # sockets, until the collector comes by; so they know its parts instead.
+
     def _unary_caller(self, method: MethodInfo) -> Callable[..., Any]:
-        chains, prepare, count = self._chains, self._prepare, len(method.parameters)
+        core, chains, options, count = self._core, self._chains, self._call_options, len(method.parameters)
 
         async def caller(*arguments: Any, **named: Any) -> Any:
             if named or len(arguments) != count:
                 arguments = _bound(method, arguments, named)
             endpoint = chains.endpoints.get(method) or chains.endpoint(method)
-            call = prepare(method, arguments)
-            reply = await endpoint(call)
+            call = _prepare(core, options, method, arguments)
+            try:
+                reply = await endpoint(call)
+            except BaseException:
+                call.error = None  # its traceback holds this frame, and the frame the call: a circle
+                raise
             if call.biz_status is not None:
-                raise call.biz_status
+                raise _taken(call)
             return reply
 
         caller.__name__ = method.name
         return caller
 
     def _stream_caller(self, method: MethodInfo) -> Callable[..., ClientStream]:
+        core, chains, options = self._core, self._chains, self._call_options
+
         def caller(*arguments: Any, **named: Any) -> ClientStream:
-            endpoint = self._chains.endpoint(method)
+            endpoint = chains.endpoint(method)
             if not method.kind.client_streams:
                 arguments = _bound(method, arguments, named)
             elif arguments or named:
                 raise TypeError(f"{method.name}() takes no arguments: send them on the stream that it returns")
-            return ClientStream(self._prepare(method, arguments), endpoint, self._core.items(method))
+            return ClientStream(_prepare(core, options, method, arguments), endpoint, core.items(method))
 
         caller.__name__ = method.name
         return caller
-
-    def _prepare(self, method: MethodInfo, arguments: Sequence[Any]) -> Call:
-        """A call with everything that it starts from: options, budget, and what the running handler's call hands on."""
-        core, options = self._core, self._call_options
-        call = Call(core.service, method, arguments, options, caller=core.options.caller, callee=core.callee)
-        parent = running_call()
-        call.metadata = options.metadata
-        call.headers = options.headers
-        call.log_id = options.log_id
-        if parent is not None:
-            _inherit(call, parent)
-        timeout = options.timeout or core.options.timeout
-        if timeout is not None:
-            deadline = Deadline(monotonic() + timeout)
-            if call.deadline is None or deadline < call.deadline:
-                call.deadline = deadline
-                call.limit = ("timeout", timeout)
-        return call
 
 
 class _ClientCore:
@@ -231,13 +228,15 @@ class _ClientCore:
         self.callee = options.name or service.name
         self._transport = plugins.select("transport", options.transport)
         self._balancer = plugins.select("balancer", options.balancer)
-        self._resolver = None if options.resolver is None else plugins.select("resolver", options.resolver)
+        self._resolver = self.select("resolver", options.resolver)
         self._tracers = [plugins.select("tracer", choice) for choice in options.tracers]
-        self._service_breaker = self._select("breaker", options.service_breaker)
-        self._instance_breaker = self._select("breaker", options.instance_breaker)
+        self._service_breaker = self.select("breaker", options.service_breaker)
+        self._instance_breaker = self.select("breaker", options.instance_breaker)
+        self.retrier = self.select("retrier", options.retrier)
         self._middlewares = [*plugins.client_middlewares(service, options), *options.middlewares]
 
-    def _select(self, kind: str, choice: Any) -> Any:
+    def select(self, kind: str, choice: Any) -> Any:
+        """Build what *choice* names; ``None`` for ``None``."""
         return None if choice is None else self._plugins.select(kind, choice)
 
     def parts(self, call_middlewares: Sequence[Any], retrier: Any) -> ClientParts:
@@ -248,7 +247,7 @@ class _ClientCore:
             wheel=running.wheel,
             instances=running.instances,
             tracers=self._tracers,
-            retrier=self._select("retrier", retrier),
+            retrier=retrier,
             service_breaker=self._service_breaker,
             instance_breaker=self._instance_breaker,
             middlewares=self._middlewares,
@@ -304,8 +303,10 @@ class _ClientCore:
         running, self._running = self._running, None
         self._state = "closed"
         if running is not None:
-            await running.pool.aclose(_CLOSE_GRACE)
-            await running.instances.aclose()
+            try:
+                await running.pool.aclose(_CLOSE_GRACE)
+            finally:
+                await running.instances.aclose()
 
     def __del__(self) -> None:
         running = getattr(self, "_running", None)
@@ -339,10 +340,10 @@ class _Running:
 class _Chains:
     """The composed endpoints of one structure: a client's own, or of one derived with middlewares or a retrier."""
 
-    def __init__(self, core: _ClientCore, middlewares: Sequence[Any] = (), retrier: Any = ...) -> None:
+    def __init__(self, core: _ClientCore, retrier: Any, middlewares: Sequence[Any] = ()) -> None:
         self._core = core
         self._middlewares = middlewares
-        self.retrier = core.options.retrier if retrier is ... else retrier
+        self.retrier = retrier
         self.endpoints: dict[MethodInfo, Endpoint] = {}
 
     def endpoint(self, method: MethodInfo) -> Endpoint:
@@ -354,11 +355,37 @@ class _Chains:
         return endpoint
 
 
+def _prepare(core: _ClientCore, options: CallOptions, method: MethodInfo, arguments: Sequence[Any]) -> Call:
+    """A call with everything that it starts from: options, budget, and what the running handler's call hands on."""
+    call = Call(core.service, method, arguments, options, caller=core.options.caller, callee=core.callee)
+    parent = running_call()
+    call.metadata = options.metadata
+    call.headers = options.headers
+    call.log_id = options.log_id
+    if parent is not None:
+        _inherit(call, parent)
+    timeout = options.timeout or core.options.timeout
+    if timeout is not None:
+        deadline = Deadline(monotonic() + timeout)
+        if call.deadline is None or deadline < call.deadline:
+            call.deadline = deadline
+            call.limit = ("timeout", timeout)
+    return call
+
+
+def _taken(call: Call) -> BizStatusError:
+    """The business status of *call*, taken off it: raised while on it, its traceback would close a circle."""
+    status, call.biz_status = call.biz_status, None
+    assert status is not None
+    return status
+
+
 def _inherit(call: Call, parent: Call) -> None:
     """A handler's outgoing call has what is left of its time, its persistent metadata, and its log id."""
-    call.deadline = parent.deadline
-    call.limit = None if parent.deadline is None else ("deadline", max(parent.remaining() or 0.0, 0.0))
-    call.caller = call.caller or parent.callee
+    if parent.deadline is not None and not shielded():
+        call.deadline = parent.deadline
+        call.limit = ("deadline", max(parent.remaining() or 0.0, 0.0))
+    call.caller = call.caller or parent.callee or parent.service.name
     call.caller_method = parent.method.name
     call.log_id = call.log_id or parent.log_id
     if parent.metadata.persistent:
