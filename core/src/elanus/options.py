@@ -207,7 +207,7 @@ class ClientOptions(_Sourced):
     connect_timeout: float = 1.0
     #: Seconds that a started frame may stall before its connection counts as dead.
     read_write_timeout: float = 5.0
-    #: Asked for each call whose timeouts neither the call nor the client sets.
+    #: Asked for each attempt; what it answers counts where neither the call nor the client sets a value.
     timeout_provider: Callable[[Call], Timeouts | None] | None = None
     transport: Choice = "ttheader"
     resolver: Choice = None

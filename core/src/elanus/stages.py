@@ -85,7 +85,9 @@ def _server_kind(parts: ServerParts, method: MethodInfo) -> Sequence[Middleware]
 def _client_timeout(parts: ClientParts, method: MethodInfo) -> Sequence[Middleware]:
     options = parts.options
     streams = method.kind.streams
-    return [client_timeout(parts.wheel, options.attempt_timeout, options.timeout_provider, streams=streams)]
+    timeout, provider = options.attempt_timeout, options.timeout_provider
+    connect_timeout_set = options.source("connect_timeout") != "default"
+    return [client_timeout(parts.wheel, timeout, provider, streams=streams, connect_timeout_set=connect_timeout_set)]
 
 
 def _server_timeout(parts: ServerParts, service: ServiceInfo, method: MethodInfo) -> Sequence[Middleware]:
@@ -99,7 +101,8 @@ def _decode(parts: ServerParts, service: ServiceInfo, method: MethodInfo) -> Seq
 
 def _when(value: _T, room: Callable[[Any], Middleware]) -> Sequence[Middleware]:
     """The room made of *value*, or no room when there is nothing to make it of."""
-    return [room(value)] if value else []
+    absent = value is None or (isinstance(value, (tuple, list)) and not value)
+    return [] if absent else [room(value)]
 
 
 def _unless_stream(method: MethodInfo, rooms: Sequence[Middleware]) -> Sequence[Middleware]:
@@ -136,10 +139,7 @@ SERVER_STAGES: Sequence[tuple[str, _ServerStage]] = (
     ("metadata", lambda parts, service, method: _when(parts.options.metadata_handlers, server_metadata)),
     ("limit", lambda parts, service, method: _when(parts.limiter, limit)),
     ("breaker", lambda parts, service, method: _when(parts.breaker, partial(breaker, key_of=service_key))),
-    (
-        "decode",
-        lambda parts, service, method: [decode_stream if method.kind.streams else decode(service.codec, method)],
-    ),
+    ("decode", _decode),
     ("timeout", _server_timeout),
     ("user_universal", lambda parts, service, method: parts.middlewares),
     ("acl", lambda parts, service, method: _when(parts.options.acl, acl)),

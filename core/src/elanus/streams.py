@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from elanus.errors import ElanusError, StateError
+from elanus.errors import CodecError, ElanusError, LocalProtocolError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +59,7 @@ class ClientStream:
         """Send one message; waits while the server reads too slowly.
 
         :raises StateError: after :meth:`close_send`, or when the stream has ended well.
+        :raises CodecError: the message does not fit the IDL; the stream goes on.
         :raises ElanusError: why the stream has ended.
         """
         if self._closed:
@@ -66,7 +67,10 @@ class ClientStream:
         stream = await self._stream()
         try:
             await self._items.send(stream, item)
-        except ElanusError:
+        except (CodecError, LocalProtocolError):
+            raise  # the message's own fault; nothing of it was sent, and the stream goes on
+        except ElanusError as error:
+            stream.cancel(error)
             await self._outcome()
             raise
 
@@ -78,7 +82,8 @@ class ClientStream:
         stream = await self._stream()
         try:
             item = await self._items.receive(stream, None)
-        except ElanusError:
+        except ElanusError as error:
+            stream.cancel(error)  # when a message was lost, or a middleware refused it; or else it has ended already
             await self._outcome()
             raise
         if item is None:

@@ -151,7 +151,8 @@ class Connection(ABC):
     @abstractmethod
     def abandon(self, reply: asyncio.Future[Payload], reason: ElanusError) -> None:
         """Nobody waits for *reply* any more: tell the peer if the protocol can, and make sure that a late reply reaches
-        no other call. Called by whoever sent, on cancellation; does nothing when *reply* is done.
+        no other call. Called by whoever sent, on cancellation, which has mostly cancelled the future too; does nothing
+        when the reply has arrived.
         """
 
     @abstractmethod
@@ -192,7 +193,9 @@ class RawStream(ABC):
 
     @abstractmethod
     def cancel(self, reason: ElanusError) -> None:
-        """End the stream at once and tell the peer."""
+        """End the stream at once and tell the peer: *reason* is what :attr:`ended`, and whoever sends or receives on
+        this side, gets. Does nothing when the stream has ended.
+        """
 
 
 class ServerLink(ABC):

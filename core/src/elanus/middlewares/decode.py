@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from elanus.errors import BizStatusError, CodecError
+from elanus.service import MethodKind
 
 if TYPE_CHECKING:
     from elanus.call import Call
@@ -24,6 +25,8 @@ def decode(codec: Codec, method: MethodInfo) -> Middleware:
         does not fit the IDL.
     """
 
+    oneway = method.kind is MethodKind.ONEWAY
+
     def middleware(next_endpoint: Endpoint) -> Endpoint:
         async def endpoint(call: Call) -> Any:
             assert call.argument_payload is not None
@@ -35,16 +38,17 @@ def decode(codec: Codec, method: MethodInfo) -> Middleware:
             try:
                 reply = await next_endpoint(call)
             except BizStatusError as status:
-                call.biz_status = status
-                call.error = None
-                call.reply_payload = codec.encode_result(method, None)
+                _refuse(call, status)
+                call.reply_payload = b"" if oneway else codec.encode_result(method, None)
                 return None
             except Exception as error:
-                call.reply_payload = codec.encode_exception(method, error)
+                call.reply_payload = None if oneway else codec.encode_exception(method, error)
                 if call.reply_payload is None:
                     raise
                 call.error = None
                 return None
+            if oneway:
+                return None  # there is no reply to encode
             try:
                 call.reply_payload = codec.encode_result(method, reply)
             except CodecError as error:
@@ -64,8 +68,13 @@ def decode_stream(next_endpoint: Endpoint) -> Endpoint:
         try:
             return await next_endpoint(call)
         except BizStatusError as status:
-            call.biz_status = status
-            call.error = None
+            _refuse(call, status)
             return None
 
     return endpoint
+
+
+def _refuse(call: Call, status: BizStatusError) -> None:
+    """The business said no, which is an outcome and no failure. A traceback on it would refer to the call again."""
+    call.biz_status = status.with_traceback(None)
+    call.error = None

@@ -26,7 +26,10 @@ def fallback(decide: Callable[[Call, Any, Exception | None], Awaitable[Any]]) ->
                 reply = await next_endpoint(call)
             except Exception as raised:
                 error = raised
-            replaced = await decide(call, reply, error or call.biz_status)
+            try:
+                replaced = await decide(call, reply, error or call.biz_status)
+            finally:
+                error = None  # its traceback holds this frame
             call.biz_status = None
             return replaced
 

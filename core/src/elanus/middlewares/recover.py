@@ -51,7 +51,13 @@ def recover_server(next_endpoint: Endpoint) -> Endpoint:
         try:
             return await next_endpoint(call)
         except Exception as error:
-            raise _answer(call, error) from error
+            answer = _answer(call, error)
+            if answer is error:
+                raise
+            try:
+                raise answer from error
+            finally:
+                del answer  # its traceback holds this frame
 
     return endpoint
 

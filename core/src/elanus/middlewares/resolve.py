@@ -60,7 +60,8 @@ def resolve(instances: Instances) -> Middleware:
                     if error.sent or not error.retryable:
                         raise
                     error.locate(call)
-                    failures.append(error)
+                    # What it says is wanted, not where it was raised: its traceback holds this frame and the list.
+                    failures.append(error.with_traceback(None))
                     if len(failures) >= MAX_PICKS:
                         raise NoInstanceError(instances.name, instances.resolver, failures) from error
                 picker = instances.picker or picker

@@ -39,9 +39,12 @@ def retry(policy: Retrier) -> Middleware:
                 if await _again(plan, call, attempt, error):
                     call.attempt += 1
                     continue
-                if error is not None:
+                if error is None:
+                    return reply
+                try:
                     raise error
-                return reply
+                finally:
+                    del error  # its traceback holds this frame
 
         return endpoint
 

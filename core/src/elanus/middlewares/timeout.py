@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError, current_task
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -26,23 +27,27 @@ def client_timeout(
     provider: Callable[[Call], Timeouts | None] | None,
     *,
     streams: bool,
+    connect_timeout_set: bool = False,
 ) -> Middleware:
     """End an attempt at ``call.deadline``, or after its attempt timeout if that is sooner.
 
     Precedence, as Kitex's: the call's options, the client's, then *provider*. A stream has no attempt timeout.
 
+    :param connect_timeout_set: whether the client's options say how long connecting may take.
     :raises RpcTimeoutError: it was ended; ``sent`` says whether the request had left.
     """
 
     def middleware(next_endpoint: Endpoint) -> Endpoint:
         def endpoint(call: Call) -> Awaitable[Any]:
-            if not streams:
-                seconds = call.options.attempt_timeout or attempt_timeout
-                if seconds is None and provider is not None:
-                    asked = provider(call)
-                    seconds = asked.attempt_timeout if asked is not None else None
-                if seconds is not None:
-                    _shorten(call, Deadline(monotonic() + seconds), "attempt_timeout", seconds)
+            seconds = None if streams else call.options.attempt_timeout or attempt_timeout
+            if provider is not None:
+                asked = provider(call)
+                if asked is not None:
+                    seconds = seconds or (None if streams else asked.attempt_timeout)
+                    if not connect_timeout_set:
+                        _connect_within(call, asked.connect_timeout)
+            if seconds is not None:
+                _shorten(call, Deadline(monotonic() + seconds), "attempt_timeout", seconds)
             if call.deadline is None:
                 return next_endpoint(call)
             return _bounded(call, next_endpoint, wheel, call.deadline)
@@ -77,22 +82,32 @@ def _shorten(call: Call, deadline: Deadline, limit: str, seconds: float) -> None
         call.limit = (limit, seconds)
 
 
+def _connect_within(call: Call, seconds: float | None) -> None:
+    if seconds is not None and call.options.connect_timeout is None:
+        call.options = replace(call.options, connect_timeout=seconds)
+
+
 async def _bounded(call: Call, next_endpoint: Endpoint, wheel: TimerWheel, deadline: Deadline) -> Any:
     if deadline <= monotonic():
         raise _expired(call)
     task = current_task()
     assert task is not None
     before = task.cancelling()
+    arrived = False
     wheel.add(call, task, deadline)
     try:
         return await next_endpoint(call)
     except CancelledError:
         # Ours, and nobody else asked for cancellation meanwhile: the same test as asyncio.timeout makes.
-        if call.expired and task.uncancel() <= before:
-            raise _expired(call) from None
+        if call.expired:
+            arrived = True
+            if task.uncancel() <= before:
+                raise _expired(call) from None
         raise
     finally:
         wheel.remove(call, deadline)
+        if call.expired and not arrived:
+            task.uncancel()  # a room inside made something else of our cancellation, and that is the outcome
 
 
 def _expired(call: Call) -> RpcTimeoutError:

@@ -48,6 +48,8 @@ def unary_send(pool: Pool, codec: Codec, method: MethodInfo, lane: str, connect_
             except CancelledError:
                 connection.abandon(reply, RpcCancelledError("the caller waits no longer", instance=instance.address))
                 raise
+            finally:
+                del reply  # it holds its error, whose traceback holds this frame
         finally:
             group.release(connection)
         call.mark(Event.REPLIED)

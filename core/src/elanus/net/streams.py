@@ -7,7 +7,7 @@ from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from elanus.call import Event
-from elanus.errors import RpcCancelledError
+from elanus.errors import ElanusError, RpcCancelledError
 from elanus.service import MethodKind
 
 if TYPE_CHECKING:
@@ -82,8 +82,14 @@ def stream_send(pool: Pool, codec: Codec, method: MethodInfo, lane: str, connect
             except CancelledError:
                 stream.cancel(RpcCancelledError("the client cancelled the stream", instance=instance.address))
                 raise
+            except Exception as error:
+                stream.cancel(RpcCancelledError(f"the client failed: {error}", instance=instance.address))
+                if isinstance(error, ElanusError):
+                    error.sent = True  # it was open: no other instance is tried
+                raise
             finally:
                 call.stream = None
+                del stream
         finally:
             group.release(connection)
         return None if payload is None else codec.decode_item(method, payload, reply=True)
