@@ -164,13 +164,21 @@ class NoInstanceError(DiscoveryError):
         self.name = name
         self.resolver = resolver
         self.failures = tuple(failures)
-        if not failures:
+        if failures:
+            self.hint = failures[-1].hint
+        else:
             self.hint = "Check that a server is registered under that name and that its weight is above 0"
+
+    def locate(self, call: Call) -> None:
+        """Fill in the service and the method; it is about no single instance."""
+        if self.service is None:
+            self.service = call.service.name
+            self.method = call.method.name
 
     def cause_text(self) -> str:
         text = f"no instance of {self.name!r} can take the call (resolver {self.resolver!r})"
         if self.failures:
-            tried = "; ".join(str(failure) for failure in self.failures)
+            tried = "; ".join(f"{one.instance} [{one.phase}] {one.cause_text()}" for one in self.failures)
             text = f"{text}, {len(self.failures)} tried: {tried}"
         return text
 

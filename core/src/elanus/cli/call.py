@@ -11,7 +11,7 @@ import click
 
 from elanus.cli.exits import BUSINESS_STATUS, CALL_FAILED, DECLARED_EXCEPTION, USAGE, fail, reported
 from elanus.cli.parameters import pairs, plugin_option, run, uvloop_option
-from elanus.errors import BizStatusError, ElanusError
+from elanus.errors import BizStatusError, CodecError, ElanusError
 
 if TYPE_CHECKING:
     from elanus.contracts.codec import Idl
@@ -78,7 +78,7 @@ def call(
     with reported():
         service, info = _find(load(idl, include), method)
         text = sys.stdin.read() if arguments == "-" else arguments
-        values = service.codec.from_json(info.argument_type, text)
+        values = _values(service, info, text)
         options = {"transport": (transport, {key: _literal(value) for key, value in option.items()}), "name": name}
         request = _Request(address, service, info, values, options, timeout, transient, persistent)
         run(_call(request, as_json), uvloop=uvloop)
@@ -168,6 +168,14 @@ def _find(idl: Idl, path: str) -> tuple[ServiceInfo, MethodInfo]:
     if method.kind.client_streams:
         fail(f"{method} takes a stream of requests, which a command line cannot give", USAGE)
     return service, method
+
+
+def _values(service: ServiceInfo, method: MethodInfo, text: str) -> Any:
+    """The arguments in *text*; what does not fit the IDL is a mistake on the command line."""
+    try:
+        return service.codec.from_json(method.argument_type, text)
+    except CodecError as error:
+        fail(str(error), USAGE)
 
 
 def _literal(text: str) -> object:

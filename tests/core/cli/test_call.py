@@ -1,0 +1,95 @@
+"""`elanus call`: JSON in and out, errors in words, exit codes for scripts."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from elanus.cli.app import build
+
+
+def run(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(build(), ["call", *arguments], input=stdin)
+
+
+def greet(name: str) -> str:
+    return json.dumps({"request": {"name": name}})
+
+
+def test_prints_the_reply_as_json_and_the_timing_beside_it(address: str, idl: Path) -> None:
+    result = run(address, str(idl), "Greeter/greet", greet("you"))
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"text": "hello you {}"}
+    assert "Greeter/greet at" in result.stderr
+    assert "greeted-by: python" in result.stderr
+
+
+def test_the_service_may_be_left_out_where_there_is_one(address: str, idl: Path) -> None:
+    assert run(address, str(idl), "greet", greet("you")).exit_code == 0
+
+
+def test_arguments_come_from_standard_input(address: str, idl: Path) -> None:
+    result = run(address, str(idl), "greet", "-", stdin=greet("pipe"))
+    assert json.loads(result.stdout) == {"text": "hello pipe {}"}
+
+
+def test_json_for_machines_has_reply_metadata_instance_and_timing(address: str, idl: Path) -> None:
+    result = run(address, str(idl), "greet", greet("you"), "--json", "-m", "k=v")
+    printed = json.loads(result.stdout)
+    assert printed["reply"] == {"text": "hello you {'k': 'v'}"}
+    assert printed["metadata"]["greeted-by"] == "python"
+    assert printed["instance"] == address
+    assert printed["seconds"] > 0
+    assert printed["sent_bytes"] > printed["received_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "text"),
+    [
+        ("status", 3, "business status 404: nobody of that name"),
+        ("declared", 4, 'Refused: {"code": 7, "reason": "no"}'),
+        ("broken", 1, "biz error: a bug"),
+    ],
+)
+def test_each_kind_of_refusal_has_its_exit_code(address: str, idl: Path, name: str, code: int, text: str) -> None:
+    result = run(address, str(idl), "greet", greet(name))
+    assert result.exit_code == code
+    assert text in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(("name", "key"), [("status", "biz_status"), ("declared", "exception"), ("broken", "error")])
+def test_json_tells_refusals_apart_by_key(address: str, idl: Path, name: str, key: str) -> None:
+    result = run(address, str(idl), "greet", greet(name), "--json")
+    assert list(json.loads(result.stdout)) == [key]
+
+
+def test_a_timeout_names_its_limit(address: str, idl: Path) -> None:
+    result = run(address, str(idl), "wait", "--timeout", "0.1")
+    assert result.exit_code == 1
+    assert "no reply within 0.100 s (timeout)" in result.stderr
+
+
+def test_a_dead_address_is_named_with_the_next_step(idl: Path) -> None:
+    result = run("127.0.0.1:1", str(idl), "greet", greet("you"))
+    assert result.exit_code == 1
+    assert "127.0.0.1:1 [connect]" in result.stderr
+    assert "Check that a server listens there" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["Greeter/gret", "{}"], "has no method 'gret'; it has: greet, wait"),
+        (["Greter/greet", "{}"], "no service 'Greter' in the IDL; it has: Greeter"),
+        (["greet", '{"request": {"nam": 1}}'], "Did you mean 'name'?"),
+        (["greet", "{"], "not JSON"),
+        (["greet", "{}", "--transport", "pigeon"], "pip install elanus-transport-pigeon"),
+        (["greet", "{}", "-m", "novalue"], "is not KEY=VALUE"),
+    ],
+)
+def test_mistakes_on_the_command_line_exit_with_2(address: str, idl: Path, arguments: list[str], text: str) -> None:
+    result = run(address, str(idl), *arguments)
+    assert result.exit_code == 2
+    assert text in result.stderr
