@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from elanus.errors import ConfigError
 from elanus.limits import DEFAULT_LIMITS, Limits
@@ -34,11 +34,13 @@ _FIELD_HIDDEN = {"sources", "writer"}
 _Options = TypeVar("_Options", bound="_Sourced")
 
 
-def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists become tuples, since options are frozen; a single target may be given bare."""
+def _tupled(type_: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists become tuples, since options are frozen; where several values may be given, a single one may be bare."""
+    several = {item.name for item in fields(type_) if str(item.type).startswith("tuple[")}
     tupled = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    if isinstance(tupled.get("targets"), str):
-        tupled["targets"] = (tupled["targets"],)
+    for name in several & tupled.keys():
+        if not isinstance(tupled[name], tuple):
+            tupled[name] = (tupled[name],)
     return tupled
 
 
@@ -139,6 +141,9 @@ class CallOptions:
 class _Sourced:
     """Options that know who set each value."""
 
+    #: Pairs of options of which only one can be set: the default of one gives way to an explicit other one.
+    _rivals: ClassVar[Mapping[str, str]] = _NOTHING
+
     sources: Mapping[str, tuple[int, str]] = field(default_factory=lambda: _NOTHING, repr=False, compare=False)
     writer: str = field(default="a plugin", repr=False, compare=False)
 
@@ -155,12 +160,12 @@ class _Sourced:
         """
         _refuse_unknown("option", values, cls.names())
         sources = dict.fromkeys(values, (_CODE, "code"))
-        return cls(**_tupled(values), sources=MappingProxyType(sources))
+        return cls(**_tupled(cls, values), sources=MappingProxyType(sources))
 
     def with_defaults(self: _Options, **values: Any) -> _Options:
         """A copy in which *values* are set, except those that code set explicitly or another plugin overruled."""
-        weaker = {name: value for name, value in values.items() if self._rank(name) <= _PLUGIN_DEFAULT}
         _refuse_unknown("option", values, self.names())
+        weaker = {name: value for name, value in values.items() if self._gives_way(name)}
         return self._written(weaker, _PLUGIN_DEFAULT, "default of")
 
     def replace(self: _Options, **values: Any) -> _Options:
@@ -181,17 +186,20 @@ class _Sourced:
         """A copy that notes *writer* as the source of what is set on it next."""
         return replace(self, writer=writer)
 
-    def _rank(self, name: str) -> int:
-        return self.sources.get(name, (_DEFAULT, ""))[0]
+    def _gives_way(self, name: str) -> bool:
+        ranks = [self.sources.get(each, (_DEFAULT, ""))[0] for each in (name, self._rivals.get(name, name))]
+        return max(ranks) <= _PLUGIN_DEFAULT
 
     def _written(self: _Options, values: Mapping[str, Any], rank: int, verb: str) -> _Options:
         sources = {**self.sources, **dict.fromkeys(values, (rank, f"{verb} {self.writer}"))}
-        return replace(self, **_tupled(values), sources=MappingProxyType(sources))
+        return replace(self, **_tupled(type(self), values), sources=MappingProxyType(sources))
 
 
 @dataclass(frozen=True)
 class ClientOptions(_Sourced):
     """Everything that a client can be told. Given to :class:`elanus.Client` as keyword arguments."""
+
+    _rivals = MappingProxyType({"resolver": "targets", "targets": "resolver"})
 
     #: The name of the destination in discovery; by default the IDL's service name.
     name: str = ""

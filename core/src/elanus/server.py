@@ -27,6 +27,7 @@ from elanus.wheel import wheel_of
 
 if TYPE_CHECKING:
     from elanus.contracts.registry import Registry
+    from elanus.contracts.transport import ServerLink
     from elanus.endpoint import Endpoint
 
 __all__ = ["Server"]
@@ -122,6 +123,16 @@ class Server:
             raise StateError(f"the server is {self._state}", hint="await server.start() first")
         return self._running.dispatcher
 
+    def adopt(self, link: ServerLink) -> None:
+        """Take a connection that did not come through the port: it is drained and closed with the others. For
+        transports that need no socket.
+
+        :raises StateError: the server takes no new connections: it is not running, or about to stop.
+        """
+        if self._running is None or self._running.stopping is not None:
+            raise StateError(f"the server is {self._state}", hint="await server.start() first")
+        self._running.listener.adopt(link)
+
     @property
     def calls(self) -> int:
         """Calls in flight."""
@@ -183,7 +194,7 @@ class Server:
             breaker=None if options.breaker is None else plugins.select("breaker", options.breaker),
             middlewares=[*plugins.server_middlewares(options), *options.middlewares],
         )
-        services = [_limited(service, options) for service, _ in self._services.values()]
+        services = _prepared([service for service, _ in self._services.values()], options)
         fallback = next((s for s in services if self._fallback is not None and s.name == self._fallback.name), None)
         routes = Routes(services, fallback, require_service=options.require_service_name)
         executor = ThreadPoolExecutor(options.threads, thread_name_prefix="elanus-handler")
@@ -307,11 +318,20 @@ class _Running:
     stopping: asyncio.Task[None] | None = None
 
 
-def _limited(service: ServiceInfo, options: ServerOptions) -> ServiceInfo:
-    """The service with a codec that keeps the server's limits."""
-    if options.limits == DEFAULT_LIMITS:
-        return service
-    return dataclasses.replace(service, codec=service.codec.with_limits(options.limits))
+def _prepared(services: list[ServiceInfo], options: ServerOptions) -> list[ServiceInfo]:
+    """The services with codecs that keep the server's limits, and with no method in common: a service that extends
+    another may share its methods, which have a handler each here.
+    """
+    prepared, seen = [], set[MethodInfo]()
+    for service in services:
+        limited = options.limits != DEFAULT_LIMITS
+        codec = service.codec.with_limits(options.limits) if limited else service.codec
+        methods = {
+            name: dataclasses.replace(method) if method in seen else method for name, method in service.methods.items()
+        }
+        seen.update(methods.values())
+        prepared.append(dataclasses.replace(service, codec=codec, methods=methods))
+    return prepared
 
 
 async def _run_hook(hook: Hook) -> None:

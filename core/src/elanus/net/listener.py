@@ -110,7 +110,10 @@ class Listener:
 
     def _hand_over(self, newcomer: _Newcomer, transport: Transport, head: bytes) -> None:
         wire = newcomer.leave()
-        link = transport.serve(wire, head, self._dispatcher, self._link_options)
+        self.adopt(transport.serve(wire, head, self._dispatcher, self._link_options))
+
+    def adopt(self, link: ServerLink) -> None:
+        """Drain and close *link* together with the others."""
         self.links.add(link)
         link.closed.add_done_callback(lambda _: self.links.discard(link))
 
