@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from elanus.errors import ConnectionLostError, ElanusError
 
@@ -55,7 +55,7 @@ class BatchingProtocol(asyncio.Protocol):
         self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's are not of asyncio's class
         self._wire = transport
         self._last_read = self._loop.time()
         transport.set_write_buffer_limits(high=self._options.limits.write_buffer_bytes)
