@@ -157,7 +157,7 @@ class Server:
             raise StateError(f"the server is {self._state}", hint="Make a new Server to start again")
         self._state = "starting"
         async with contextlib.AsyncExitStack() as undo:
-            running = self._running = self._assemble(undo)
+            running = self._running = self._assemble(undo, listening=bind is not None)
             if bind is not None:
                 running.address = await running.listener.open(bind)
                 undo.push_async_callback(running.listener.close)
@@ -172,7 +172,7 @@ class Server:
             _log.info("serving %s on %s", ", ".join(self._services), running.address)
         return running.address
 
-    def _assemble(self, undo: contextlib.AsyncExitStack) -> _Running:
+    def _assemble(self, undo: contextlib.AsyncExitStack, *, listening: bool) -> _Running:
         """Everything but the port, in this order: options, parts, routes, chains, dispatcher."""
         undo.callback(self._failed)
         if not self._services:
@@ -184,7 +184,8 @@ class Server:
             for plugin in self._options.plugins:
                 plugins.activate(plugin)
         self._options = options = plugins.configure_server(self._options)
-        transports = [plugins.select("transport", choice) for choice in options.transports]
+        # Without a port there is nothing to tell protocols apart by, and none of them need be installed.
+        transports = [plugins.select("transport", choice) for choice in options.transports if listening]
         registry = None if options.registry is None else plugins.select("registry", options.registry)
         parts = ServerParts(
             options=options,
