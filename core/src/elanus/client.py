@@ -377,6 +377,7 @@ def _taken(call: Call) -> BizStatusError:
     """The business status of *call*, taken off it: raised while on it, its traceback would close a circle."""
     status, call.biz_status = call.biz_status, None
     assert status is not None
+    status.locate(call)
     return status
 
 

@@ -166,6 +166,7 @@ class ClientStream:
                 raise StateError("the stream was closed") from None
             raise
         if self._call.biz_status is not None:
+            self._call.biz_status.locate(self._call)
             raise self._call.biz_status
         return reply
 
