@@ -1,4 +1,4 @@
-"""Fixtures of the interop tests: the Go Kitex peer, and factories for its server, client and load."""
+"""Fixtures of the interop tests: the Go Kitex peer, factories for its server, client and load, and those of elanus."""
 
 import os
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Protocol
 import pytest
 
 from .build_peers import PeerBuildError, peer_binary
+from .elanus_peers import ElanusProcess, ElanusServer
 from .peer import KitexClient, KitexLoad, KitexServer, flags
 
 
@@ -58,3 +59,15 @@ def kitex_load(kitexpeer: Path) -> LoadFactory:
         return KitexLoad(kitexpeer, "load", *flags({"address": address, **options}))
 
     return make
+
+
+@pytest.fixture
+def elanus_server() -> Callable[..., ElanusServer]:
+    """``async with elanus_server(drain_timeout=5) as server: server.address``; the keywords are those of the server."""
+    return ElanusServer
+
+
+@pytest.fixture
+def elanus_process() -> Callable[..., ElanusProcess]:
+    """As ``elanus_server``, in a process that can be sent signals; it has the methods of the Go server's object."""
+    return ElanusProcess
