@@ -228,7 +228,7 @@ class _Function:
         return f"c{self._numbers[id(struct)]}"
 
     def _container(self, level: int, type_: ThriftType, inside: int) -> None:
-        """A container at ``p``, *inside* so many others; one that holds other types than expected goes to the walker."""
+        """A container at ``p``, *inside* so many others; the walker reads one that has other types than expected."""
         count = f"n{inside}"
         layout, size = ("HI", 6) if type_.kind is Kind.MAP else ("BI", 5)
         expected = _map_types(type_) if type_.kind is Kind.MAP else type_.element.kind.wire

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Self
 
-from thriftpy2.protocol.cybin import TCyBinaryProtocol
+from thriftpy2.protocol.cybin import TCyBinaryProtocol  # type: ignore[attr-defined]
 from thriftpy2.transport.memory.cymemory import TCyMemoryBuffer
 
 from elanus.contracts.codec import Codec, Idl, Payload
@@ -56,8 +56,8 @@ class ThriftCodec(Codec):
         self._depth = min(limits.depth, MAX_DEPTH)
         # A message no larger than this cannot hold a container or string over its limit: each item takes a byte.
         self._unlimited_bytes = min(limits.container_items, limits.string_bytes)
-        self._limited = Walker(limits, thorough=False)
-        self._thorough = Walker(limits, thorough=True)
+        self._limited = Walker(limits, thorough=True)
+        self._explaining = Walker(limits, thorough=True, texts=True)
         # Buffers that no call uses now. Calls of several threads, and calls inside a call, each take their own.
         self._writers: list[_Writer] = []
         self._readers: list[_Reader] = []
@@ -220,8 +220,10 @@ class ThriftCodec(Codec):
         size = len(padded) - len(PADDING)
         try:
             if size > self._unlimited_bytes:
-                self._limited.struct(padded, 0, struct, self._depth)
-            if struct.check(padded, 0, self._depth) > size:
+                end = self._limited.struct(padded, 0, struct, self._depth)
+            else:
+                end = struct.check(padded, 0, self._depth)
+            if end > size:
                 raise MalformedError("the bytes end inside of a value")
             return self._read(struct, padded)
         except Exception as error:
@@ -275,7 +277,7 @@ class ThriftCodec(Codec):
     def _malformed(self, struct: Struct, payload: Payload, message: Message, error: Exception) -> CodecError:
         path: Sequence[str] = ()
         try:
-            self._thorough.struct(bytes(payload), 0, struct, self._depth)
+            self._explaining.struct(bytes(payload), 0, struct, self._depth)
             cause = f"the bytes cannot be decoded: {error}"
         except MalformedError as found:
             cause, path = found.message, found.path

@@ -11,7 +11,7 @@ from elanus_codec_thrift.verifying import is_items
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Finding", "find_in_struct", "range_of"]
+__all__ = ["Finding", "find_in_struct", "range_of", "shown"]
 
 _BITS = {Kind.I8: 8, Kind.I16: 16, Kind.I32: 32, Kind.ENUM: 32, Kind.I64: 64}
 _SHOWN = 60
@@ -41,11 +41,15 @@ def _struct(struct: Struct, value: Any, path: tuple[str, ...], depth: int) -> It
     if not isinstance(value, struct.cls):
         yield path, f"expects {struct.name}, got {_kind_of(value, struct)}"
         return
+    if struct.form is Form.UNION:
+        given = [item.name for item in struct.fields if getattr(value, item.name, None) is not None]
+        if len(given) > 1:
+            yield path, f"{struct.name} is a union, and {len(given)} of its fields are set: {', '.join(given)}"
     for item in struct.fields:
         inner = (*path, item.name)
-        given = getattr(value, item.name, None)
-        if given is not None:
-            yield from _value(item.type, given, inner, depth - 1)
+        held = getattr(value, item.name, None)
+        if held is not None:
+            yield from _value(item.type, held, inner, depth - 1)
         elif item.required:
             yield inner, f"{struct.name} requires it, and it is None"
 
@@ -65,7 +69,7 @@ def _value(type_: ThriftType, value: Any, path: tuple[str, ...], depth: int) -> 
 
 def _items(type_: ThriftType, value: Any, path: tuple[str, ...], depth: int) -> Iterator[Finding]:
     if not is_items(value):
-        yield path, f"expects {type_}, got {_shown(value)}"
+        yield path, f"expects {type_}, got {shown(value)}"
         return
     if depth <= 0:
         yield path, "nested deeper than the limit 'depth' allows, or it holds itself"
@@ -76,7 +80,7 @@ def _items(type_: ThriftType, value: Any, path: tuple[str, ...], depth: int) -> 
 
 def _map(type_: ThriftType, value: Any, path: tuple[str, ...], depth: int) -> Iterator[Finding]:
     if not isinstance(value, Mapping):
-        yield path, f"expects {type_}, got {_shown(value)}"
+        yield path, f"expects {type_}, got {shown(value)}"
         return
     if depth <= 0:
         yield path, "nested deeper than the limit 'depth' allows, or it holds itself"
@@ -98,23 +102,23 @@ def _cause(type_: ThriftType, value: Any) -> str | None:
         fits = isinstance(value, (bytes, bytearray, memoryview, str))
     else:
         return _integer_cause(type_, value)
-    return None if fits else f"expects {type_}, got {_shown(value)}"
+    return None if fits else f"expects {type_}, got {shown(value)}"
 
 
 def _integer_cause(type_: ThriftType, value: Any) -> str | None:
     if not hasattr(value, "__index__"):
-        return f"expects {type_}, got {_shown(value)}"
+        return f"expects {type_}, got {shown(value)}"
     least, most = range_of(type_.kind)
     if least <= value <= most:
         return None
-    return f"{_shown(value)} is out of the range of {type_.kind.word}, which is {least} to {most}"
+    return f"{shown(value)} is out of the range of {type_.kind.word}, which is {least} to {most}"
 
 
 def _text_cause(value: Any) -> str | None:
     if isinstance(value, bytes):
         return None
     if not isinstance(value, str):
-        return f"expects string, got {_shown(value)}"
+        return f"expects string, got {shown(value)}"
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -125,10 +129,11 @@ def _text_cause(value: Any) -> str | None:
 def _kind_of(value: Any, struct: Struct) -> str:
     if type(value).__name__ == struct.name and struct.form is not Form.ARGUMENTS:
         return f"a {struct.name} of another load of its IDL"
-    return _shown(value)
+    return shown(value)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """*value* and its type, as an error shows it: no longer than a line."""
     text = repr(value)
     if len(text) > _SHOWN:
         text = f"{text[:_SHOWN]}..."

@@ -23,7 +23,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from elanus.errors import CodecError
-from elanus_codec_thrift.explaining import range_of
+from elanus_codec_thrift.explaining import range_of, shown
 from elanus_codec_thrift.schema import Field, Form, Kind, Struct, ThriftType
 from elanus_codec_thrift.verifying import is_items
 
@@ -56,7 +56,7 @@ def read_struct(struct: Struct, plain: Any, path: tuple[str, ...] = ()) -> Any:
     :raises CodecError: something does not fit; names its path.
     """
     if not isinstance(plain, dict):
-        raise CodecError(f"{struct.name} is written as a JSON object, not as {_shown(plain)}", path=path)
+        raise CodecError(f"{struct.name} is written as a JSON object, not as {shown(plain)}", path=path)
     value = struct.cls()
     for name, given in plain.items():
         field = struct.by_name.get(name)
@@ -108,13 +108,13 @@ def read_value(type_: ThriftType, plain: Any, path: tuple[str, ...] = ()) -> Any
 
 def _checked(type_: ThriftType, plain: Any, wanted: type, path: tuple[str, ...]) -> Any:
     if not isinstance(plain, wanted):
-        raise CodecError(f"expects {type_}, got {_shown(plain)}", path=path)
+        raise CodecError(f"expects {type_}, got {shown(plain)}", path=path)
     return plain
 
 
 def _read_integer(type_: ThriftType, plain: Any, path: tuple[str, ...]) -> int:
     if isinstance(plain, bool) or not isinstance(plain, int):
-        raise CodecError(f"expects {type_}, got {_shown(plain)}", path=path)
+        raise CodecError(f"expects {type_}, got {shown(plain)}", path=path)
     least, most = range_of(type_.kind)
     if not least <= plain <= most:
         raise CodecError(f"{plain} is out of the range of {type_}, which is {least} to {most}", path=path)
@@ -139,7 +139,7 @@ def _read_double(plain: Any, path: tuple[str, ...]) -> float:
     if plain in _SPECIAL and isinstance(plain, str):
         return float(plain)
     if isinstance(plain, bool) or not isinstance(plain, (int, float)):
-        raise CodecError(f"expects double, got {_shown(plain)}", path=path)
+        raise CodecError(f"expects double, got {shown(plain)}", path=path)
     try:
         return float(plain)
     except OverflowError as error:
@@ -148,7 +148,7 @@ def _read_double(plain: Any, path: tuple[str, ...]) -> float:
 
 def _read_binary(plain: Any, path: tuple[str, ...]) -> bytes:
     if not isinstance(plain, str):
-        raise CodecError(f"expects binary as base64 text, got {_shown(plain)}", path=path)
+        raise CodecError(f"expects binary as base64 text, got {shown(plain)}", path=path)
     try:
         return base64.b64decode(plain, validate=True)
     except (binascii.Error, ValueError) as error:

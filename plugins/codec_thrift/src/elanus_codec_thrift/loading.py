@@ -63,9 +63,7 @@ def load_idl(codec: Codec, path: str, include_directories: Sequence[str]) -> Idl
 class _Loader:
     """One load. Types first get their names, then their fields, since they may refer to each other in circles."""
 
-    def __init__(
-        self, codec: Codec, include_directories: tuple[str, ...], references: Mapping[int, Reference]
-    ) -> None:
+    def __init__(self, codec: Codec, include_directories: tuple[str, ...], references: Mapping[int, Reference]) -> None:
         self.idls: dict[str, Idl] = {}
         self._codec = codec
         self._include_directories = include_directories
@@ -90,8 +88,8 @@ class _Loader:
         for service in meta.get("services", ()):
             for name in _own_methods(service):
                 arguments, result = _wrappers(service, name)
-                self._declare(arguments, Struct(f"the arguments of {name}", Form.ARGUMENTS, arguments, method=name), file)
-                self._declare(result, Struct(f"the result of {name}", Form.RESULT, result, method=name), file)
+                for cls, form in ((arguments, Form.ARGUMENTS), (result, Form.RESULT)):
+                    self._declare(cls, Struct(f"the {form.value} of {name}", form, cls, method=name), file)
 
     def _declare(self, cls: Any, struct: Struct, file: SourceFile) -> None:
         self._structs[cls] = struct
@@ -103,7 +101,8 @@ class _Loader:
     def _enum(self, cls: Any, key: TypeKey) -> Any:
         """An ``IntEnum`` of the parser's class; that class itself when a name is one that Python's enums refuse."""
         try:
-            made: Any = enum.IntEnum(cls.__name__, dict(cls._NAMES_TO_VALUES), module=cls.__module__)
+            make: Any = enum.IntEnum  # as a function, with a name known at run time only
+            made = make(cls.__name__, dict(cls._NAMES_TO_VALUES), module=cls.__module__)
         except (ValueError, TypeError):
             return cls
         made.__reduce_ex__ = lambda self, protocol: (rebuild_enum, (key, int(self)))
@@ -256,7 +255,8 @@ class _Loader:
 
 
 def _meta(module: ModuleType) -> Mapping[str, list[Any]]:
-    return vars(module).get("__thrift_meta__", {})
+    meta: Mapping[str, list[Any]] = vars(module).get("__thrift_meta__", {})
+    return meta
 
 
 def _own_methods(service: Any) -> list[str]:
@@ -325,7 +325,9 @@ def _kind(where: str, result: Struct, annotations: Mapping[str, str | None], fil
         return MethodKind.ONEWAY if result.cls.oneway else MethodKind.UNARY
     if mode not in _STREAMING:
         raise ConfigError(
-            f"{file.path}: {where} has streaming.mode={mode!r}", phase="load", hint=f"It is one of {', '.join(_STREAMING)}"
+            f"{file.path}: {where} has streaming.mode={mode!r}",
+            phase="load",
+            hint=f"It is one of {', '.join(_STREAMING)}",
         )
     return _STREAMING[mode]
 

@@ -33,7 +33,7 @@ class Message:
         field = self._success() if struct.form is Form.RESULT else self._single()
         #: The type of the reply, ``None`` for arguments and for ``void``.
         self.success: ThriftType | None = field.type if field is not None and struct.form is Form.RESULT else None
-        #: The struct that nearly always is all there is: the one parameter, or the reply. ``None`` where it is no struct.
+        #: The struct that nearly always is all there is: parameter or reply; ``None`` where it is no struct.
         self.only: Struct | None = field.type.struct if field is not None else None
         #: The bytes before it in the wrapper.
         self.head = field.header if field is not None else b""

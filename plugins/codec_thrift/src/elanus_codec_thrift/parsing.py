@@ -4,8 +4,8 @@ thriftpy2 keeps parsed files in a process-wide cache under a name made from rela
 again, and one file that is included along two ways becomes two modules with two sets of classes. It also refuses field
 names that are reserved words in some language (``end``, ``from``, ``next``), which Kitex takes; and it fills in types
 that are declared further down in some places only. While its own lock is held, names of its parser module are therefore
-replaced: ``parse`` by one that knows each file by its real path, ``gen_init`` by one that takes any field name, the list
-of reserved words by an empty one, and the filling in by nothing: :mod:`elanus_codec_thrift.loading` does it.
+replaced: ``parse`` by one that knows each file by its real path, ``gen_init`` by one that takes any field name, the
+list of reserved words by an empty one, and the filling in by nothing: :mod:`elanus_codec_thrift.loading` does it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ply import lex
-from thriftpy2.parser import lexer as words
-from thriftpy2.parser import parser
+from ply import lex  # type: ignore[import-untyped]
+from thriftpy2.parser import lexer as _lexer
+from thriftpy2.parser import parser as _parser
 
 from elanus.errors import ConfigError
 from elanus_codec_thrift.scan import Scan, scan
@@ -28,6 +28,10 @@ from elanus_codec_thrift.structs import give_init
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import ModuleType
+
+# Modules of which names are replaced for a while.
+parser: Any = _parser
+words: Any = _lexer
 
 __all__ = ["Reference", "SourceFile", "parse_files"]
 
@@ -110,8 +114,8 @@ class _Run:
     def _read(self, path: str, key: str, context: Any) -> SourceFile:
         lexer = lex.lex(module=parser)
         try:
-            with open(path, "rb") as file:
-                data = file.read()
+            with open(path, "rb") as source:
+                data = source.read()
             module: ModuleType = self._parse(path, lexer=lexer, enable_cache=False, _context=context)
             found = scan(lex.lex(module=parser), data.decode())
         except ConfigError:
@@ -136,7 +140,9 @@ def _unreadable(path: str, error: Exception, last_line: int) -> ConfigError:
     if isinstance(error, UnicodeDecodeError):
         text = f"not UTF-8: {error}"
     elif isinstance(error, OSError):
-        return ConfigError(f"{path}: {error.strerror or error}", phase="load", hint="Check the file and its permissions")
+        return ConfigError(
+            f"{path}: {error.strerror or error}", phase="load", hint="Check the file and its permissions"
+        )
     named = re.search(r"line (\d+)", text)
     line = named[1] if named else last_line
     text = re.sub(r" (of the file '[^']*'|at line \d+|, at line \d+)", "", text)

@@ -74,13 +74,13 @@ def dress(struct: Struct, key: TypeKey | None) -> None:
 
     :param key: where the type can be found again, for pickle; ``None`` for the wrappers of arguments and results.
     """
-    cls = struct.cls
+    cls: Any = struct.cls
     names = tuple(item.name for item in struct.fields)
     give_init(cls, [(item.name, item.default) for item in struct.fields])
     for item in struct.fields:
         setattr(cls, item.name, item.default if is_shareable(item.default) else None)
     cls.__elanus_struct__ = struct
-    cls.__match_args__ = names
+    setattr(cls, "__match_args__", names)  # noqa: B010 (mypy refuses the plain form)
     values = _getter(names)
     cls.__eq__ = lambda self, other: values(self) == values(other) if other.__class__ is cls else NotImplemented
     cls.__ne__ = object.__ne__

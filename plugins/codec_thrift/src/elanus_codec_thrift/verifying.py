@@ -12,7 +12,7 @@ import keyword
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from elanus_codec_thrift.schema import Field, Kind, Struct, ThriftType
+from elanus_codec_thrift.schema import Field, Form, Kind, Struct, ThriftType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +50,16 @@ def _with_something_to_see(structs: Sequence[Struct]) -> set[int]:
     return {
         id(struct)
         for struct in structs
-        if any(item.required or not (item.type.hashable and item.type.kind is not Kind.BOOL) for item in struct.fields)
+        if struct.form is Form.UNION or any(item.required or _inspected(item) for item in struct.fields)
     }
+
+
+def _inspected(item: Field) -> bool:
+    return not item.type.hashable or item.type.kind is Kind.BOOL
+
+
+def _read(item: Field) -> str:
+    return f"getattr(o, {item.name!r})" if keyword.iskeyword(item.name) else f"o.{item.name}"
 
 
 class _Function:
@@ -64,6 +72,9 @@ class _Function:
 
     def lines(self, struct: Struct) -> list[str]:
         self._emit(0, f"def e{self._numbers[id(struct)]}(o):")
+        if struct.form is Form.UNION:
+            count = " + ".join(f"({_read(item)} is not None)" for item in struct.fields) or "0"
+            self._emit(1, f"if {count} > 1: raise Unfit")
         for item in struct.fields:
             self._field(item)
         return self._lines
@@ -72,14 +83,12 @@ class _Function:
         self._lines.append("    " * level + line)
 
     def _field(self, item: Field) -> None:
-        inspected = not item.type.hashable or item.type.kind is Kind.BOOL
-        if not (inspected or item.required):
+        if not (_inspected(item) or item.required):
             return
-        source = f"getattr(o, {item.name!r})" if keyword.iskeyword(item.name) else f"o.{item.name}"
-        self._emit(1, f"v = {source}")
+        self._emit(1, f"v = {_read(item)}")
         if item.required:
             self._emit(1, "if v is None: raise Unfit")
-        if inspected:
+        if _inspected(item):
             self._emit(1, "if v is not None:")
             self._value(2, item.type, "v", 0)
 
@@ -89,7 +98,8 @@ class _Function:
             self._emit(level, f"if {name} is not True and {name} is not False: raise Unfit")
         elif type_.struct is not None:
             number = self._numbers[id(type_.struct)]
-            self._emit(level, f"if {name}.__class__ is not K{number} and not isinstance({name}, K{number}): raise Unfit")
+            cls = f"K{number}"
+            self._emit(level, f"if {name}.__class__ is not {cls} and not isinstance({name}, {cls}): raise Unfit")
             if id(type_.struct) in self._looked_into:
                 self._emit(level, f"e{number}({name})")
         elif kind in _LISTS:

@@ -5,7 +5,9 @@ absent and unknown fields), and for whole messages that are faulty or larger tha
 count or length costs nothing.
 
 Kitex v0.16.3 reads the same way (confirmed on the wire): unknown fields, and fields of another type than the IDL's, are
-skipped; a negative size, an unknown type code, a missing ``required`` field and nesting over the limit are errors.
+skipped; a negative size, an unknown type code, a missing ``required`` field and nesting over the limit are errors. A
+container whose items have another type than the IDL's is an error here; Kitex reads its bytes as the IDL's type, and
+thriftpy2's reader does so for maps (0.7.1, ``c_read_val``), which must not happen to bytes of a stranger.
 """
 
 from __future__ import annotations
@@ -51,18 +53,18 @@ class Walker:
     Reading past the end raises ``IndexError`` or ``struct.error``, as the generated code does.
 
     :param limits: hold for containers and strings when given; depth comes with each call.
-    :param thorough: read nested structs here too, instead of by their generated code, and look into strings: slower,
-        and the error knows its path.
+    :param thorough: read nested structs here too, instead of by their generated code, which knows no limit but the
+        depth. Slower, and an error knows its whole path.
+    :param texts: look into strings.
     """
 
-    def __init__(self, limits: Limits | None = None, *, thorough: bool) -> None:
+    def __init__(self, limits: Limits | None = None, *, thorough: bool, texts: bool = False) -> None:
         self._max_items = limits.container_items if limits is not None else 1 << 31
         self._max_bytes = limits.string_bytes if limits is not None else 1 << 31
         self._thorough = thorough
+        self._texts = texts
 
-    def struct(
-        self, data: bytes, at: int, struct: Struct, depth: int, missing: frozenset[bytes] | None = None
-    ) -> int:
+    def struct(self, data: bytes, at: int, struct: Struct, depth: int, missing: frozenset[bytes] | None = None) -> int:
         """A struct, or the rest of one.
 
         :param depth: levels of structs and containers that may still begin, this one included.
@@ -124,13 +126,13 @@ class Walker:
         return self._list(data, at, type_, depth)
 
     def _string(self, data: bytes, at: int, text: bool = False) -> int:
-        (size,) = _int32(data, at)
+        size: int = _int32(data, at)[0]
         if size < 0 or size > self._max_bytes:
             raise MalformedError(_size_text("a string", size, "string_bytes", self._max_bytes))
         end = at + 4 + size
-        if self._thorough and end > len(data):
+        if end > len(data):
             raise MalformedError(f"a string of {size} bytes, of which {len(data) - at - 4} are there")
-        if self._thorough and text:
+        if self._texts and text:
             try:
                 data[at + 4 : end].decode()
             except UnicodeDecodeError as error:
@@ -140,10 +142,10 @@ class Walker:
     def _list(self, data: bytes, at: int, type_: ThriftType, depth: int) -> int:
         code, count = _list_header(data, at)
         element = type_.element
-        if code != element.kind.wire:
-            return self.skip(data, at, type_.kind.wire, depth)
-        self._enter(depth, count, type_)
+        if code != element.kind.wire and count:
+            raise MalformedError(f"the items of a {type_} have the wire type {code}")
         at += 5
+        self._enter(depth, count, type_, len(data) - at)
         if element.kind.size:
             return self._fixed_items(data, at, element, count)
         for index in range(count):
@@ -159,10 +161,10 @@ class Walker:
     def _map(self, data: bytes, at: int, type_: ThriftType, depth: int) -> int:
         key_code, code, count = _map_header(data, at)
         key, element = type_.key_type, type_.element
-        if key_code != key.kind.wire or code != element.kind.wire:
-            return self.skip(data, at, _MAP, depth)
-        self._enter(depth, count, type_)
+        if (key_code != key.kind.wire or code != element.kind.wire) and count:
+            raise MalformedError(f"the keys and values of a {type_} have the wire types {key_code} and {code}")
         at += 6
+        self._enter(depth, count, type_, len(data) - at)
         for index in range(count):
             at = self._item(data, at, key, depth - 1, index)
             at = self._item(data, at, element, depth - 1, index)
@@ -175,11 +177,13 @@ class Walker:
             error.within(f"[{index}]")
             raise
 
-    def _enter(self, depth: int, count: int, type_: ThriftType) -> None:
+    def _enter(self, depth: int, count: int, type_: ThriftType, left: int) -> None:
         if depth <= 0:
             raise MalformedError("nested deeper than the limit 'depth' allows")
         if count < 0 or count > self._max_items:
             raise MalformedError(_size_text(f"a {type_}", count, "container_items", self._max_items))
+        if count > left:
+            raise MalformedError(f"a {type_} of {count} items, with {left} bytes left")
 
     def skip(self, data: bytes, at: int, code: int, depth: int) -> int:
         """A value of the wire type *code* that nobody wants."""
@@ -213,6 +217,8 @@ class Walker:
         sizes = [WIRE_SIZES.get(code, 0) for code in codes]
         if all(sizes):
             return at + count * sum(sizes)
+        if count > len(data) - at:
+            raise MalformedError(f"a container of {count} items, with {len(data) - at} bytes left")
         for _ in range(count):
             for code in codes:
                 at = self.skip(data, at, code, depth)
