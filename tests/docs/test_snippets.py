@@ -33,7 +33,7 @@ def test_page_runs(page: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.docs.runner", str(page), str(folder)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": site, "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": site, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         timeout=100,
