@@ -357,8 +357,10 @@ class PluginSet:
                 continue
             try:
                 result = _run(record, hook, function, arguments or {})
-            except ConfigError as error:
+            except PluginError as error:
                 record.faults.append(error)
+            except ConfigError as error:
+                record.faults.append(_fault(record, f"{hook}() failed", error))
             else:
                 yield record, result
 
