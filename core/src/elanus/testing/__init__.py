@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from elanus.testing.resolver import ResolverSuite as ResolverSuite
     from elanus.testing.suite import Suite as Suite
     from elanus.testing.tracer import TracerSuite as TracerSuite
+    from elanus.testing.transport import TransportSuite as TransportSuite
 
 _HOMES = {
     "BalancerSuite": "balancer",
@@ -44,6 +45,7 @@ _HOMES = {
     "ResolverSuite": "resolver",
     "Suite": "suite",
     "TracerSuite": "tracer",
+    "TransportSuite": "transport",
     "connected": "memory",
     "make_call": "calls",
     "run_virtual": "clock",
@@ -55,7 +57,10 @@ __all__ = sorted(_HOMES)
 # told before their import, and this package is imported before any of them. Without pytest there is nothing to tell.
 if "pytest" in sys.modules:
     sys.modules["pytest"].register_assert_rewrite(
-        *(f"{__name__}.{kind}" for kind in ("balancer", "codec", "registry", "resolver", "tracer", "transport"))
+        *(
+            f"{__name__}.{kind}"
+            for kind in ("balancer", "codec", "registry", "resolver", "tracer", "transport", "transport_calls")
+        )
     )
 
 if not TYPE_CHECKING:
