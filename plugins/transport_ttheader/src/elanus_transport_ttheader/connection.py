@@ -266,9 +266,12 @@ class TTHeaderConnection(BatchingProtocol, Connection):
 
     def _stray(self, message: Message[ReplyHeaders]) -> None:
         """A message whose TTHeader (or, without one, whose envelope) has the id of no call in flight."""
-        if message.headers.reset:
+        reset = message.headers.reset
+        if reset:
             self._drain("its server closes it")
-        if message.frame_id in self._reserved:
+        if reset and message.frame_id == 0 and message.kind == _REPLY:
+            pass  # a word to the connection: finish the calls in flight, make no more
+        elif message.frame_id in self._reserved:
             self._reserved.discard(message.frame_id)
         elif self._oneway_ids is not None and message.frame_id in self._oneway_ids:
             pass  # the server's IDL has it as two-way; its answer is nobody's
@@ -278,13 +281,9 @@ class TTHeaderConnection(BatchingProtocol, Connection):
             _, (future, call) = self._pending.popitem()
             self.busy -= 1
             self._unusual(message, future, call)
-        elif not (message.frame_id == 0 and message.headers.reset):
-            self.give_up(
-                RemoteProtocolError(
-                    f"an answer of {message.method!r} with sequence id {message.frame_id}, which no call has",
-                    instance=self._address,
-                )
-            )
+        else:
+            text = f"an answer of {message.method!r} with sequence id {message.frame_id}, which no call has"
+            self.give_up(RemoteProtocolError(text, instance=self._address))
         if self._draining and not self._pending:
             self._finish(self._drained_error())
 
