@@ -184,9 +184,7 @@ def _deadline_report(call: elanus.Call) -> Any:
     )
 
 
-def make_server(
-    handler: InteropHandler | None = None, *, second_service: bool = True, **options: Any
-) -> elanus.Server:
+def make_server(handler: InteropHandler | None = None, *, second_service: bool = True, **options: Any) -> elanus.Server:
     """A server that is not started, of Interop (the fallback service) and, if asked, Other."""
     handler = handler or InteropHandler()
     made = elanus.Server(**options)
