@@ -1,0 +1,164 @@
+"""Each wheel stands by itself: built, installed alone in an empty environment, and tested there.
+
+In the workspace everything is installed side by side, so that nothing else would notice a dependency that a
+distribution forgot to declare.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.house.sources import ROOT, Member, members, plugins, workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+pytestmark = [pytest.mark.wheels, pytest.mark.timeout(900)]
+
+UV = Path(sys.executable).parent / "uv"
+#: What runs the tests, in the versions that the workspace has pinned.
+TOOLS = {"hypothesis", "pytest", "pytest-asyncio", "pytest-timeout"}
+#: Tests of core that are about core together with its default plugins.
+WITH_DEFAULTS = ("tests/core/cli",)
+
+
+@dataclass(frozen=True)
+class Stand:
+    """One environment: what is installed, and which tests run in it."""
+
+    name: str
+    #: Distributions whose wheels are installed, with extras. Core comes with every one.
+    wheels: tuple[str, ...]
+    tests: tuple[str, ...]
+    without: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def own_requirements(member: Member) -> tuple[str, ...]:
+    """What only the tests of a distribution need: its dependency group ``test``."""
+    return tuple(member.project.get("dependency-groups", {}).get("test", ()))
+
+
+def stands() -> list[Stand]:
+    """One per distribution, and one for core with its defaults."""
+    core, *_ = members()
+    defaults = [
+        re.split(r"[\s<>=!~;\[]", entry)[0] for entry in core.project["project"]["optional-dependencies"]["thrift"]
+    ]
+    found = [
+        Stand("elanus", ("elanus[testing,uvloop]",), ("tests/core",), WITH_DEFAULTS, own_requirements(core)),
+        Stand("elanus[thrift]", ("elanus[testing,thrift]", *defaults), WITH_DEFAULTS, (), own_requirements(core)),
+    ]
+    for plugin in plugins():
+        folder = plugin.folder.relative_to(ROOT)
+        found.append(
+            Stand(plugin.name, ("elanus[testing]", plugin.name), (f"{folder}/tests",), (), own_requirements(plugin))
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The wheel of each distribution, built from the workspace as it is."""
+    folder = tmp_path_factory.mktemp("wheels")
+    for member in members():
+        build: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            folder,
+            member.folder,
+        ]
+        run(build, f"building {member.name}")
+    return {path.name.split("-")[0].replace("_", "-"): path for path in folder.glob("*.whl")}
+
+
+def run(command: Sequence[str | Path], what: str, cwd: Path | None = None) -> str:
+    """The output of a command that has to succeed."""
+    # Without the variables that would let the workspace shine through.
+    hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "ELANUS_PLUGINS", "PYTEST_ADDOPTS")
+    settings = {name: value for name, value in os.environ.items() if name not in hidden}
+    answer = subprocess.run(command, cwd=cwd, env=settings, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        pytest.fail(f"{what} failed:\n{answer.stdout[-6_000:]}\n{answer.stderr[-4_000:]}", pytrace=False)
+    return answer.stdout
+
+
+def requirement(entry: str, wheels: dict[str, Path]) -> str:
+    """``elanus[testing]`` as a requirement that only the wheel that was just built can meet."""
+    name, _, extras = entry.partition("[")
+    extras = f"[{extras}" if extras else ""
+    return f"{name}{extras} @ {wheels[name].as_uri()}"
+
+
+def environment(stand: Stand, wheels: dict[str, Path], folder: Path) -> Path:
+    """The Python of a new environment with the stand's wheels, their dependencies, and what runs tests."""
+    place = folder / "environment"
+    run([UV, "venv", "--quiet", "--python", sys.executable, place], f"making the environment of {stand}")
+    python = place / "bin" / "python"
+    tools = [entry for entry in workspace()["dependency-groups"]["test"] if re.split(r"[=<>\[ ]", entry)[0] in TOOLS]
+    wanted = [*(requirement(entry, wheels) for entry in stand.wheels), *tools, *stand.extra]
+    run([UV, "pip", "install", "--quiet", "--python", python, *wanted], f"installing {stand}")
+    return python
+
+
+def checkout(stand: Stand, folder: Path) -> Path:
+    """A copy of the stand's tests, with the configuration of pytest, and no source beside it."""
+    place = folder / "checkout"
+    place.mkdir()
+    shutil.copy(ROOT / "pyproject.toml", place)
+    for tests in stand.tests:
+        for parent in reversed(Path(tests).parents):
+            for name in ("__init__.py", "conftest.py"):
+                if (ROOT / parent / name).exists():
+                    (place / parent).mkdir(parents=True, exist_ok=True)
+                    shutil.copy(ROOT / parent / name, place / parent)
+        ignore = shutil.ignore_patterns("__pycache__", *(Path(other).name for other in stand.without))
+        shutil.copytree(ROOT / tests, place / tests, ignore=ignore)
+    return place
+
+
+@pytest.mark.parametrize("stand", stands(), ids=str)
+def test_it_stands_alone(stand: Stand, wheels: dict[str, Path], tmp_path: Path) -> None:
+    python = environment(stand, wheels, tmp_path)
+    place = checkout(stand, tmp_path)
+    marks = "not interop and not soak and not wheels"
+    output = run([python, "-m", "pytest", "-q", "-m", marks, *stand.tests], f"the tests of {stand}", cwd=place)
+    assert re.search(r"\d+ passed", output), output[-2_000:]
+    assert str(ROOT) not in run([python, "-c", "import sys, elanus; print(elanus.__file__, sys.path)"], "a look", place)
+
+
+@pytest.mark.parametrize("member", members(), ids=lambda member: member.name)
+def test_what_is_in_the_wheel(member: Member, wheels: dict[str, Path]) -> None:
+    with zipfile.ZipFile(wheels[member.name]) as wheel:
+        names = wheel.namelist()
+        (metadata,) = [wheel.read(name).decode() for name in names if name.endswith(".dist-info/METADATA")]
+    packed = {name for name in names if ".dist-info/" not in name}
+    sources = {f"{member.module}/{path.relative_to(member.source)}" for path in member.files}
+    assert sources <= packed
+    assert f"{member.module}/py.typed" in packed
+    assert not [name for name in packed if not name.startswith(f"{member.module}/")], "its own package and nothing else"
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+    assert "License-Expression: Apache-2.0" in metadata
+
+
+@pytest.mark.parametrize("plugin", plugins(), ids=lambda plugin: plugin.name)
+def test_its_entry_points_are_its_own(plugin: Member) -> None:
+    entry_points = plugin.project["project"]["entry-points"]["elanus"]
+    assert entry_points == {plugin.folder.name: f"{plugin.module}.hooks"}
