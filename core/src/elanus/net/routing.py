@@ -68,9 +68,10 @@ class Routes:
         if route is None:
             route = self._loose(service or "", method)
         if route.service.codec.wire != wire:
+            # Kitex names the codec of the request: "thriftCodec", "protobufCodec".
+            codec = wire.partition("-")[0]
             raise _refused(
-                ApplicationError.INVALID_PROTOCOL,
-                f"decode failed, codec msg type not match with {route.service.codec.wire}Codec",
+                ApplicationError.INVALID_PROTOCOL, f"decode failed, codec msg type not match with {codec}Codec"
             )
         return route
 
