@@ -67,7 +67,7 @@ def test_open_callbacks_run_once() -> None:
     stream: Any = object()
     call.opened(stream)
     assert seen == [stream, stream]
-    assert call.on_open == (), "a callback would tie the stream to the call that it belongs to"
+    assert not call.on_open, "a callback would tie the stream to the call that it belongs to"
 
 
 def test_current_call_outside_of_a_handler_says_so() -> None:

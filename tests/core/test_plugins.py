@@ -22,7 +22,7 @@ from elanus.testing import InTurn, JsonCodec
 from .store import idl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from elanus.contracts.balancer import Balancer
@@ -40,7 +40,7 @@ GOOD = """
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Install a module as a distribution with an entry point; the process looks for plugins anew."""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(plugins, "_process", None)
