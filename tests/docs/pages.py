@@ -99,7 +99,16 @@ def sections(page: Path) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def table(text: str) -> list[list[str]]:
-    """The cells of the rows of the first table in *text*, without its head."""
-    rows = [line.strip() for line in text.splitlines() if line.strip().startswith("|")]
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows[2:]]
+def tables(text: str) -> list[list[list[str]]]:
+    """The tables in *text*: of each the rows, without its head, and of each row the cells."""
+    found: list[list[str]] = [[]]
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("|"):
+            found[-1].append(line)
+        elif found[-1]:
+            found.append([])
+    return [[_cells(row) for row in rows[2:]] for rows in found if rows]
+
+
+def _cells(row: str) -> list[str]:
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
