@@ -78,6 +78,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._thread_done)
         return future
 
+    async def shutdown_default_executor(self, *args: Any, **options: Any) -> None:
+        self._threads += 1  # from 3.12 on it waits for its threads with a timer, which must not win
+        try:
+            await super().shutdown_default_executor(*args, **options)
+        finally:
+            self._threads -= 1
+
     def _thread_done(self, _: asyncio.Future[Any]) -> None:
         self._threads -= 1
 
