@@ -26,6 +26,7 @@ class BatchingProtocol(asyncio.Protocol):
     __slots__ = (
         "_flushing",
         "_last_read",
+        "_last_write",
         "_loop",
         "_options",
         "_out",
@@ -49,7 +50,7 @@ class BatchingProtocol(asyncio.Protocol):
         self._out_bytes = 0
         self._flushing = False  # somebody will call _flush
         self._written_bytes = 0
-        self._last_read = 0.0
+        self._last_read = self._last_write = 0.0
         self._progress = 0
         self._progress_at = 0.0
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -86,6 +87,7 @@ class BatchingProtocol(asyncio.Protocol):
             self._out.clear()
             self._written_bytes += self._out_bytes
             self._out_bytes = 0
+            self._last_write = self._loop.time()
             self._wire.write(data)
 
     def pause_writing(self) -> None:

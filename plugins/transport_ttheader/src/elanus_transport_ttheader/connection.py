@@ -9,13 +9,13 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from elanus.contracts.transport import Connection
-from elanus.errors import ConnectionLostError, LocalProtocolError, RemoteProtocolError
+from elanus.errors import ApplicationError, ConnectionLostError, LocalProtocolError, RemoteProtocolError
 from elanus_transport_ttheader.batching import BatchingProtocol
 from elanus_transport_ttheader.protocol import kitex_protobuf, thrift
 from elanus_transport_ttheader.protocol.frames import Message, Receiver
 from elanus_transport_ttheader.protocol.framing import THRIFT, MessageType
 from elanus_transport_ttheader.protocol.headers import NO_REPLY_HEADERS, ReplyHeaders
-from elanus_transport_ttheader.protocol.sequence import SequenceIds
+from elanus_transport_ttheader.protocol.sequence import NOTICE_ID, SequenceIds
 from elanus_transport_ttheader.protocol.ttheader import FLAG_OUT_OF_ORDER
 
 if TYPE_CHECKING:
@@ -37,6 +37,16 @@ _SEQ_IDS = SequenceIds()
 _ONEWAY_LINGER = 0.02
 #: Ids of oneway requests that are remembered, in case a server answers what it should not.
 _ONEWAY_IDS = 64
+#: Codes of error replies after which a Kitex server closes a connection on which calls take turns. With a TTHeader it
+#: says so (``crrst``), otherwise its client has to know. A handler may use them too; that costs a connection.
+_CLOSING_CODES = frozenset(
+    (
+        ApplicationError.UNKNOWN_METHOD,
+        ApplicationError.PROTOCOL_ERROR,
+        ApplicationError.INVALID_PROTOCOL,
+        ApplicationError.UNKNOWN_SERVICE,
+    )
+)
 _REPLY, _EXCEPTION, _STREAM = MessageType.REPLY, MessageType.EXCEPTION, MessageType.STREAM
 
 
@@ -261,6 +271,9 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         except RemoteProtocolError as broken:
             error = broken
             self.give_up(broken)
+        if isinstance(error, ApplicationError) and error.code in _CLOSING_CODES and not self._mux:
+            self._drain("its server closes it after such an answer")
+            self._finish(self._drained_error())
         if not future.done():
             future.set_exception(error)
 
@@ -269,7 +282,7 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         reset = message.headers.reset
         if reset:
             self._drain("its server closes it")
-        if reset and message.frame_id == 0 and message.kind == _REPLY:
+        if reset and message.frame_id in (0, NOTICE_ID) and message.kind == _REPLY:
             pass  # a word to the connection: finish the calls in flight, make no more
         elif message.frame_id in self._reserved:
             self._reserved.discard(message.frame_id)

@@ -17,7 +17,7 @@ from elanus_transport_ttheader.batching import BatchingProtocol
 from elanus_transport_ttheader.protocol.frames import Message, Receiver
 from elanus_transport_ttheader.protocol.framing import MessageType
 from elanus_transport_ttheader.protocol.headers import NO_REQUEST_HEADERS, RequestHeaders
-from elanus_transport_ttheader.protocol.replies import CONTROL_FRAME, Answer, ReplyHeads
+from elanus_transport_ttheader.protocol.replies import CONTROL_FRAME, NOTICE_FRAME, Answer, ReplyHeads
 from elanus_transport_ttheader.protocol.ttheader import FLAG_OUT_OF_ORDER
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ _ROUTES = 4096
 #: Seconds that a client has to leave by itself, once it was told to: Kitex's own numbers.
 _IDLE_LINGER = 0.1
 _MUX_LINGER = 1.0
+#: Seconds after which a client that drops its connection at the control frame has done so.
+_MUX_SETTLE = 0.05
 
 
 class Target:
@@ -105,7 +107,9 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
         "_closing",
         "_draining",
         "_ending",
+        "_goodbye",
         "_held_bytes",
+        "_holding",
         "_idle_timer",
         "_mux",
         "_paused",
@@ -132,6 +136,8 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
         self._mux = False  # a request with the flag was seen
         self._paused = False
         self._draining = False
+        self._holding = False  # start nothing, for there must be a moment without a call in flight
+        self._goodbye = False  # the control frame was sent
         self._ending = False  # read no more; close after the last answer
         self._closing = False
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -176,7 +182,7 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
         self._go_on()
 
     def _may_start(self, message: Message[RequestHeaders]) -> bool:
-        if self._turn or len(self._running) >= self._options.limits.calls_per_connection:
+        if self._turn or self._holding or len(self._running) >= self._options.limits.calls_per_connection:
             return False
         return not self._running or message.flags & FLAG_OUT_OF_ORDER != 0
 
@@ -303,6 +309,8 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
                 self._start(waiting.popleft(), now)
             self._batch = False
         self._balance()
+        if self._holding and not self._goodbye and not self._running:
+            self._say_goodbye()
         if self.busy == 0 and (self._ending or (self._draining and not self._mux)):
             self.close()
 
@@ -341,7 +349,7 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
     def _look_for_idleness(self) -> None:
         self._idle_timer = None
         limit = self._options.limits.idle_timeout
-        left = self._last_read + limit - self._loop.time()
+        left = max(self._last_read, self._last_write) + limit - self._loop.time()
         if self.busy:
             left = limit
         if left > 0.001:
@@ -353,12 +361,35 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
         if self._draining or self._closing:
             return
         self._draining = True
-        if self._mux:
-            # Kitex's mux server says so on every connection; its client then finishes its calls and closes.
-            self._write(CONTROL_FRAME, b"")
-            self._loop.call_later(_MUX_LINGER, self._close_if_idle)
-        else:
+        if not self._mux:
             self._loop.call_later(_IDLE_LINGER, self._close_if_idle)
+            return
+        self._write(NOTICE_FRAME, b"")
+        if self._running:
+            self._loop.call_later(_IDLE_LINGER, self._hold)
+        else:
+            self._hold()
+
+    def _hold(self) -> None:
+        """Prepare for the control frame, on which Kitex's client fails what is in flight: nothing may be.
+
+        An elanus client has left by now, or has no more than its last calls here.
+        """
+        self._holding = True
+        if not self._closing:
+            self._go_on()
+
+    def _say_goodbye(self) -> None:
+        self._goodbye = True
+        self._write(CONTROL_FRAME, b"")
+        self._loop.call_later(_MUX_SETTLE, self._release)
+
+    def _release(self) -> None:
+        """The client is still there, so it can read control frames: what it sent on the way is answered."""
+        self._holding = False
+        if not self._closing:
+            self._go_on()
+            self._loop.call_later(_MUX_LINGER, self._close_if_idle)
 
     def _close_if_idle(self) -> None:
         if self.busy == 0:

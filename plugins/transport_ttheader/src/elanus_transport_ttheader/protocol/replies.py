@@ -10,6 +10,7 @@ from elanus_transport_ttheader.protocol.biz_status import biz_status_strings
 from elanus_transport_ttheader.protocol.framing import THRIFT, TTHEADER, MessageType
 from elanus_transport_ttheader.protocol.headers import RESET_KEY
 from elanus_transport_ttheader.protocol.heads import checked_head, envelope, head, reply_block, reply_pairs
+from elanus_transport_ttheader.protocol.sequence import NOTICE_ID
 from elanus_transport_ttheader.protocol.ttheader import FLAG_OUT_OF_ORDER, encode_block
 
 if TYPE_CHECKING:
@@ -21,18 +22,25 @@ if TYPE_CHECKING:
     from elanus_transport_ttheader.protocol.headers import RequestHeaders
     from elanus_transport_ttheader.protocol.heads import Render
 
-__all__ = ["CONTROL_FRAME", "Answer", "ReplyHeads"]
+__all__ = ["CONTROL_FRAME", "NOTICE_FRAME", "Answer", "ReplyHeads"]
 
 _NOTHING: Mapping[str, str] = {}
 #: Phases of errors after which a Kitex server closes the connection: what follows may not be what it seems.
 _CLOSING_PHASES = ("route", "decode")
 
+def _word_to_the_connection(seq_id: int) -> bytes:
+    pairs = encode_block({RESET_KEY: "1"}, {})
+    return head(TTHEADER, 0, pairs, envelope(TTHEADER, MessageType.REPLY, "none"))(seq_id, 1) + thrift.EMPTY_STRUCT
+
+
 #: What a Kitex mux server sends on every connection when it shuts down: sequence id 0, ``crrst``, and an empty reply of
-#: a method ``none``.
-CONTROL_FRAME = (
-    head(TTHEADER, 0, encode_block({RESET_KEY: "1"}, {}), envelope(TTHEADER, MessageType.REPLY, "none"))(0, 1)
-    + thrift.EMPTY_STRUCT
-)
+#: a method ``none``. The mux client of Kitex v0.16.3 panics on it, drops the connection, and fails what is in flight
+#: (cloudwego/kitex issue 1897).
+CONTROL_FRAME = _word_to_the_connection(0)
+#: The same for elanus clients, which may be told while calls are in flight. Kitex's mux client drops without a word
+#: what has the id of no call (``pkg/remote/trans/netpollmux/mux_conn.go``).
+NOTICE_FRAME = _word_to_the_connection(NOTICE_ID)
+
 
 
 class Answer:

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Container
 
-__all__ = ["SequenceIds"]
+__all__ = ["NOTICE_ID", "SequenceIds"]
+
+#: With this id an elanus server says to an elanus client that it goes. No call of either has it.
+NOTICE_ID = -1
+
 
 
 class SequenceIds:
-    """Counts from 1, through the negative numbers, and round again; 0 is never used.
+    """Counts from 1, through the negative numbers, and round again; 0 and :data:`NOTICE_ID` are never used.
 
     Kitex clients count so, one counter for the whole process, and servers send back whatever came. On a multiplexed
     connection 0 is the server's own: a message to the connection rather than to a call.
@@ -29,5 +33,5 @@ class SequenceIds:
             number = next(self._count)
             if number > 0x7FFFFFFF:
                 number = (number + 0x80000000 & 0xFFFFFFFF) - 0x80000000
-            if number not in taken and number not in reserved and number:
+            if number not in taken and number not in reserved and number not in (0, NOTICE_ID):
                 return number
