@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
 from elanus.contracts.balancer import Balancer, Picker
-from elanus.errors import ConfigError
+from elanus.settings import read_settings
 from elanus_balancer_weighted.chance import AliasPicker, RandomPicker
 from elanus_balancer_weighted.interleaved import InterleavedPicker
 from elanus_balancer_weighted.smooth import SmoothPicker, is_affordable
@@ -37,6 +38,11 @@ class _NobodyPicker(Picker):
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    seed: int | None = None
+
+
 class SeededBalancer(Balancer):
     """What the four have in common: weights of 0 and below are left out, and chance comes from one seed.
 
@@ -54,15 +60,7 @@ class SeededBalancer(Balancer):
 
         :raises ConfigError: an option that it does not have, or a seed that is no integer.
         """
-        unknown = sorted(set(options) - {"seed"})
-        if unknown:
-            raise ConfigError(f"balancer {cls.name!r} has no option {unknown[0]!r}", hint="Its only option is 'seed'")
-        seed = options.get("seed")
-        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
-            raise ConfigError(
-                f"option 'seed' of balancer {cls.name!r} is {seed!r}", hint="Give it an integer, or leave it out"
-            )
-        return cls(seed)
+        return cls(read_settings(_Settings, f"balancer {cls.name!r}", options).seed)
 
     def picker(self, instances: Sequence[Instance], previous: Picker | None = None) -> Picker:
         able = usable(instances)
