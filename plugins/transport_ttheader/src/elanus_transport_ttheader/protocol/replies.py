@@ -28,6 +28,7 @@ _NOTHING: Mapping[str, str] = {}
 #: Phases of errors after which a Kitex server closes the connection: what follows may not be what it seems.
 _CLOSING_PHASES = ("route", "decode")
 
+
 def _word_to_the_connection(seq_id: int) -> bytes:
     pairs = encode_block({RESET_KEY: "1"}, {})
     return head(TTHEADER, 0, pairs, envelope(TTHEADER, MessageType.REPLY, "none"))(seq_id, 1) + thrift.EMPTY_STRUCT
@@ -40,7 +41,6 @@ CONTROL_FRAME = _word_to_the_connection(0)
 #: The same for elanus clients, which may be told while calls are in flight. Kitex's mux client drops without a word
 #: what has the id of no call (``pkg/remote/trans/netpollmux/mux_conn.go``).
 NOTICE_FRAME = _word_to_the_connection(NOTICE_ID)
-
 
 
 class Answer:

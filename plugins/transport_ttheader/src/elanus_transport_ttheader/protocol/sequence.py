@@ -14,7 +14,6 @@ __all__ = ["NOTICE_ID", "SequenceIds"]
 NOTICE_ID = -1
 
 
-
 class SequenceIds:
     """Counts from 1, through the negative numbers, and round again; 0 and :data:`NOTICE_ID` are never used.
 
