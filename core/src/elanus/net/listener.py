@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -65,7 +66,7 @@ class Listener:
         try:
             if address.startswith("unix:"):
                 path = address.removeprefix("unix:")
-                _remove_stale_socket(path)
+                _make_way(path)
                 self._server = await loop.create_unix_server(
                     lambda: _Newcomer(self), path, backlog=options.backlog, ssl=options.ssl
                 )
@@ -227,19 +228,21 @@ def _bound(sock: Any, host: str) -> str:
     return f"{host or name[0]}:{name[1]}"
 
 
-def _remove_stale_socket(path: str) -> None:
-    """A socket file that no process listens on any more is left by a crash; anything else is not ours to remove."""
+def _make_way(path: str) -> None:
+    """Remove a socket file that a crash has left behind. asyncio would remove that of a living server as well.
+
+    :raises OSError: a process listens there.
+    """
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
+            return  # binding fails by itself
     except FileNotFoundError:
         return
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        probe.connect(path)
-    except ConnectionRefusedError:
-        os.unlink(path)
-    except OSError:
-        return
-    finally:
-        probe.close()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
