@@ -295,19 +295,22 @@ def test_in_a_real_loop_tasks_are_cancelled_and_never_early(
         runner.run(scenario())
 
 
-def test_one_wheel_per_loop_which_goes_with_its_loop() -> None:
-    loops = [asyncio.new_event_loop(), asyncio.new_event_loop()]
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_one_wheel_per_loop_which_goes_with_its_loop(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    loops = [new_loop(), new_loop()]
     wheels = [wheel_of(loop) for loop in loops]
     assert wheels[0] is not wheels[1]
     assert wheel_of(loops[0]) is wheels[0]
-    before = len(wheel_module._wheels)
-    gone = weakref.ref(loops[0])
+    cast("Any", wheels[0]).add(FakeCall(), FakeTask(), loops[0].time() + 60)
+    assert wheels[0].armed, "a wheel that is still armed must not keep its loop either"
+    keys, gone = {id(loop) for loop in loops}, [weakref.ref(loop) for loop in loops]
+    assert keys <= wheel_module._wheels.keys()
     for loop in loops:
         loop.close()
     del loop, loops, wheels
     gc.collect()
-    assert gone() is None
-    assert len(wheel_module._wheels) == before - 2
+    assert [reference() for reference in gone] == [None, None]
+    assert not keys & wheel_module._wheels.keys()
 
 
 def test_the_timer_does_not_hold_the_context_of_the_call_that_set_it() -> None:

@@ -45,7 +45,8 @@ class TimerWheel:
         self._loop = weakref.ref(loop)
         self._buckets: dict[int, Bucket] = {}
         self._keys: list[int] = []  # a heap of the keys of _buckets
-        self._timer: asyncio.TimerHandle | None = None
+        # By reference only as weak as that of the loop: a handle holds its loop, and an armed wheel must not keep it.
+        self._timer: weakref.ref[asyncio.TimerHandle] | None = None
         self._armed = 0  # the key for which the timer was set
         self._sweep_at = _SWEEP_AT
 
@@ -104,12 +105,14 @@ class TimerWheel:
             self._armed = key
             # A bucket is due once the last instant in it has passed, which is where the next one begins. The empty
             # context keeps the timer from holding on to the call during which it happened to be set.
-            self._timer = loop.call_at((key + 1) / _PER_SECOND + _MARGIN, self._wake, context=Context())
+            when = (key + 1) / _PER_SECOND + _MARGIN
+            self._timer = weakref.ref(loop.call_at(when, self._wake, context=Context()))
 
     def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        handle = self._timer and self._timer()
+        if handle:
+            handle.cancel()
+        self._timer = None
 
     def _wake(self) -> None:
         self._timer = None
