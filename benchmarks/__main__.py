@@ -34,6 +34,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--idle", type=int, nargs="?", const=10_000, help="measure so many idle connections instead")
     parser.add_argument("--import", dest="imports", action="store_true", help="measure import times instead")
     parser.add_argument("--profile", nargs="?", const=OURS[0], help="profile a row of Python peers instead")
+    parser.add_argument("--profile-seconds", type=float, default=10.0, help="for how long it is sampled")
     return parser.parse_args(arguments)
 
 
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.imports:
             lines = imports()
         elif options.profile is not None:
-            plan = Plan(chosen([options.profile])[:1], WORKLOADS, 1, max(options.seconds, 10.0), options.warmup)
+            plan = Plan(chosen([options.profile])[:1], WORKLOADS, 1, options.profile_seconds, options.warmup)
             lines = profile(plan.rows[0], plan, usable())
         else:
             return compare(_plan(options, rows), None if options.no_files else options.output)

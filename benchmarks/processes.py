@@ -58,7 +58,7 @@ class Peer:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            self._process.wait(10.0 if error is None else 1.0)
+            self._process.wait(PATIENCE_SECONDS if error is None else 1.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

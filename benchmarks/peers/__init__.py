@@ -2,6 +2,6 @@
 
 A server prints ``{"event": "ready", "address": ...}``, answers the line ``stats`` on its stdin with ``{"event":
 "stats", "cpu_seconds": ..., "max_rss_bytes": ..., "handled": ...}``, and ends when its stdin does. A client keeps
-``--concurrency`` calls in flight, prints ``{"event": "measuring"}`` as its window opens and ``{"event": "result", ...}``
-at its end. The Go Kitex peer of ``tests/interop/kitex`` speaks the same lines, so one harness drives all of them.
+``--concurrency`` calls in flight, prints ``{"event": "measuring"}`` as its window opens, and at its end ``{"event":
+"result", ...}``. The Go Kitex peer of ``tests/interop/kitex`` speaks the same lines, so one harness drives all of them.
 """
