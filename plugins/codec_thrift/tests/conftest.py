@@ -37,7 +37,7 @@ def types(codec: ThriftCodec, idl_files: Path) -> Idl:
 
 @pytest.fixture(scope="session")
 def values() -> Callable[[Struct], st.SearchStrategy[Any]]:
-    """From a struct to a strategy for its objects; every field may be absent unless it is required."""
+    """From a struct to a strategy for its objects; fields that may be absent sometimes are."""
     return _objects
 
 
@@ -50,8 +50,10 @@ def _objects(struct: Struct, depth: int = 0) -> st.SearchStrategy[Any]:
         return st.sampled_from(fields).flatmap(
             lambda item: _values(item.type, depth + 1).map(lambda value: struct.cls(**{item.name: value}))
         )
+    # A field that has a default and is left out does not come back as None.
+    needed = {item.name for item in fields if item.required or item.default is not None}
     given = {
-        item.name: _values(item.type, depth + 1) if item.required else st.none() | _values(item.type, depth + 1)
+        item.name: _values(item.type, depth + 1) if item.name in needed else st.none() | _values(item.type, depth + 1)
         for item in fields
     }
     return st.fixed_dictionaries(given).map(lambda chosen: struct.cls(**chosen))

@@ -96,10 +96,11 @@ class ThriftCodec(Codec):
         message: Message = method.argument_type
         if message.only is not None and len(arguments) == 1 and arguments[0].__class__ is message.only.cls:
             return b"".join((message.head, self._encode(message.only, arguments[0], message), _STOP))
-        try:
-            wrapper = message.wrapper(*arguments)
-        except TypeError as error:
-            raise _wrong_count(message, arguments) from error
+        if len(arguments) != len(message.names):
+            raise _wrong_count(message, arguments)
+        wrapper = message.blank()
+        for name, value in zip(message.names, arguments, strict=True):
+            setattr(wrapper, name, value)
         return self._encode(message.struct, wrapper, message)
 
     def decode_arguments(self, method: MethodInfo, payload: Payload) -> Sequence[Any]:

@@ -61,7 +61,10 @@ def _checked(value: Any, wanted: type) -> Any:
 def _struct(type_: ThriftType, value: Any) -> Any:
     struct = type_.struct
     assert struct is not None
-    given = value if isinstance(value, dict) else {item.name: getattr(value, item.name, None) for item in struct.fields}
+    if isinstance(value, struct.cls):
+        given = {item.name: getattr(value, item.name, None) for item in struct.fields}
+    else:
+        given = _checked(value, dict)
     made = struct.cls.__new__(struct.cls)
     for name in given:
         if name not in struct.by_name:

@@ -56,7 +56,7 @@ def read_struct(struct: Struct, plain: Any, path: tuple[str, ...] = ()) -> Any:
     :raises CodecError: something does not fit; names its path.
     """
     if not isinstance(plain, dict):
-        raise CodecError(f"{struct.name} is written as a JSON object, not as {shown(plain)}", path=path)
+        raise CodecError(f"{struct.name}: expects a JSON object, got {shown(plain)}", path=path)
     value = struct.cls()
     for name, given in plain.items():
         field = struct.by_name.get(name)

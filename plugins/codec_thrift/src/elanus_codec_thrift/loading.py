@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+import uuid
 from functools import partial
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,7 @@ class _Loader:
     def __init__(self, codec: Codec, include_directories: tuple[str, ...], references: Mapping[int, Reference]) -> None:
         self.idls: dict[str, Idl] = {}
         self._codec = codec
+        self._word = uuid.uuid4().hex
         self._include_directories = include_directories
         self._references = references
         self._resolving: list[int] = []
@@ -96,7 +98,7 @@ class _Loader:
         self._files[cls] = file
 
     def _key(self, file: SourceFile, name: str) -> TypeKey:
-        return TypeKey(file.path, self._include_directories, file.digest, name)
+        return TypeKey(file.path, self._include_directories, file.digest, name, self._word)
 
     def _enum(self, cls: Any, key: TypeKey) -> Any:
         """An ``IntEnum`` of the parser's class; that class itself when a name is one that Python's enums refuse."""

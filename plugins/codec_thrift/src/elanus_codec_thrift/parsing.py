@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # Modules of which names are replaced for a while.
 parser: Any = _parser
 words: Any = _lexer
+_parse: Any = _parser.parse
 
 __all__ = ["Reference", "SourceFile", "parse_files"]
 
@@ -97,12 +98,18 @@ class _Run:
         self.files: dict[str, SourceFile] = {}
         self.references: dict[int, Reference] = {}
         self._include_directories = list(include_directories)
-        self._parse = parser.parse
+        #: Files that are being read, each included by the one before it.
+        self._open: dict[str, str] = {}
 
     def __call__(self, path: str, module_name: str | None = None, _context: Any = None) -> ModuleType:
         key = os.path.realpath(path)
+        if key in self._open:
+            circle = " -> ".join([*self._open.values(), path])
+            raise ConfigError(f"the includes go in a circle: {circle}", phase="load", hint="Take one of them out")
         if key not in self.files:
+            self._open[key] = path
             self.files[key] = self._read(path, key, _context or self._new_context())
+            del self._open[key]
         return self.files[key].module
 
     def _new_context(self) -> Any:
@@ -112,16 +119,16 @@ class _Run:
         return context
 
     def _read(self, path: str, key: str, context: Any) -> SourceFile:
-        lexer = lex.lex(module=parser)
+        lexer, data = lex.lex(module=parser), b""
         try:
             with open(path, "rb") as source:
                 data = source.read()
-            module: ModuleType = self._parse(path, lexer=lexer, enable_cache=False, _context=context)
+            module: ModuleType = _parse(path, lexer=lexer, enable_cache=False, _context=context)
             found = scan(lex.lex(module=parser), data.decode())
         except ConfigError:
             raise
         except Exception as error:  # a parser built on assertions and look-ups raises anything
-            raise _unreadable(path, error, lexer.lineno) from error
+            raise _unreadable(path, error, lexer.lineno, data) from error
         file = SourceFile(key, module, found, hashlib.sha256(data).hexdigest())
         for number, (name, line) in context.incomplete_type.items():
             # Includes come first in a file, so what they did not leave behind is this file's.
@@ -129,7 +136,7 @@ class _Run:
         return file
 
 
-def _unreadable(path: str, error: Exception, last_line: int) -> ConfigError:
+def _unreadable(path: str, error: Exception, last_line: int, data: bytes) -> ConfigError:
     if isinstance(error, FileNotFoundError):
         return ConfigError(
             f"there is no IDL file {path!r} (working directory {os.getcwd()!r})",
@@ -144,9 +151,19 @@ def _unreadable(path: str, error: Exception, last_line: int) -> ConfigError:
             f"{path}: {error.strerror or error}", phase="load", hint="Check the file and its permissions"
         )
     named = re.search(r"line (\d+)", text)
-    line = named[1] if named else last_line
+    line = int(named[1]) if named else _line_of(text, data, last_line)
     text = re.sub(r" (of the file '[^']*'|at line \d+|, at line \d+)", "", text)
     hint = "Correct the IDL there"
     if "include" in text:
         hint = "Give the directory that it is in as an include directory, or correct the path"
     return ConfigError(f"{path}:{line}: {text}", phase="load", hint=hint)
+
+
+def _line_of(text: str, data: bytes, last_line: int) -> int:
+    """The line with the name that the parser complains about: it may have read on to the next line already."""
+    named = re.search(r"'([\w./-]+)'| thrift (\S+) in", text)
+    if named is not None:
+        name = (named[1] or named[2]).encode()
+        lines = data.splitlines()[:last_line]
+        return next((number for number in range(len(lines), 0, -1) if name in lines[number - 1]), last_line)
+    return last_line

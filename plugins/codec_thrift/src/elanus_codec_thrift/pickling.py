@@ -1,8 +1,9 @@
 """Pickled objects find their class again, in this process or in another that has the IDL.
 
 The classes of a loaded IDL are in no importable module, so pickle cannot name them. An object is pickled as its fields
-and a :class:`TypeKey`. Whoever unpickles it gets, in this order: the class that was loaded from a file with the same
-content, wherever it lay; the class that was loaded last from the same path; the class of that path, loaded now.
+and a :class:`TypeKey`. Whoever unpickles it gets, in this order: the very class, in the process that pickled it; the
+class that was loaded last from a file with the same content, wherever it lay; the one that was loaded last from the
+same path; the class of that path, loaded now.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ class TypeKey:
     #: SHA-256 of the file.
     digest: str
     name: str
+    #: A word that no other load of any process has.
+    load: str
 
 
 # Weak: these must not keep an IDL alive that nobody uses any more.
+_by_load: WeakValueDictionary[tuple[str, str, str], Any] = WeakValueDictionary()
 _by_content: WeakValueDictionary[tuple[str, str], Any] = WeakValueDictionary()
 _by_path: WeakValueDictionary[tuple[str, str], Any] = WeakValueDictionary()
 # Files that were loaded because an object of theirs was unpickled: nobody else holds their classes.
@@ -39,6 +43,7 @@ _loaded_here: dict[str, Idl] = {}
 
 def remember(key: TypeKey, cls: Any) -> None:
     """Note that *cls* is the class of *key*; a later one for the same file takes its place."""
+    _by_load[key.load, key.path, key.name] = cls
     _by_content[key.digest, key.name] = cls
     _by_path[key.path, key.name] = cls
 
@@ -61,7 +66,11 @@ def rebuild_enum(key: TypeKey, number: int) -> Any:
 
 
 def _find(key: TypeKey) -> Any:
-    cls = _by_content.get((key.digest, key.name)) or _by_path.get((key.path, key.name))
+    cls = (
+        _by_load.get((key.load, key.path, key.name))
+        or _by_content.get((key.digest, key.name))
+        or _by_path.get((key.path, key.name))
+    )
     if cls is not None:
         return cls
     from elanus_codec_thrift.codec import ThriftCodec

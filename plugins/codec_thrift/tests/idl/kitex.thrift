@@ -12,3 +12,10 @@ service Echo {
     void none()
     Response bidi(1: Request req) (streaming.mode = "bidirectional")
 }
+
+struct Note { 1: string message, 2: i32 type }
+
+service Plain {
+    string echo(1: string message)
+    void note(1: Note note)
+}
