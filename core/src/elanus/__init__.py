@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from elanus.options import PoolOptions as PoolOptions
     from elanus.options import ServerOptions as ServerOptions
     from elanus.options import Timeouts as Timeouts
+    from elanus.options import WarmUp as WarmUp
     from elanus.plugins import register as register
     from elanus.plugins import unregister as unregister
     from elanus.result import Result as Result
@@ -104,6 +105,7 @@ _HOMES = {
     "StateError": "errors",
     "Timeouts": "options",
     "TransportError": "errors",
+    "WarmUp": "options",
     "current_call": "call",
     "hookimpl": "hookspecs",
     "hookspec": "hookspecs",

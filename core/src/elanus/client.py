@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import warnings
+import weakref
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,14 @@ from elanus.call import Call, running_call, shielded
 from elanus.contracts.transport import LinkOptions
 from elanus.deadline import Deadline
 from elanus.errors import ConfigError, StateError
+from elanus.events import DISCOVERY_CHANGE, EventBus
 from elanus.limits import DEFAULT_LIMITS
-from elanus.net.discovery import FixedInstances, WatchedInstances
+from elanus.net.discovery import Change, FixedInstances, WatchedInstances
 from elanus.net.pool import Pool
 from elanus.net.send import unary_send
 from elanus.net.streams import ItemEndpoints, item_endpoints, stream_send
+from elanus.net.warm_up import warm_up
+from elanus.net.watching import watch_key
 from elanus.options import CallOptions, ClientOptions
 from elanus.plugins import PluginSet, installed_plugins
 from elanus.result import Result
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
     from elanus.endpoint import Endpoint
     from elanus.errors import BizStatusError
+    from elanus.events import Happening
+    from elanus.options import WarmUp
 
 __all__ = ["Client"]
 
@@ -82,6 +88,11 @@ class Client:
     def instances(self) -> Sequence[Instance]:
         """The instances that calls can go to, as known now."""
         return self._core.running().instances.instances
+
+    @property
+    def events(self) -> EventBus:
+        """What has happened to this client, such as changes of the instances; watch it, or ask for the last 200."""
+        return self._core.events
 
     def connections(self) -> dict[str, int]:
         """Open connections, by address."""
@@ -215,6 +226,8 @@ class _ClientCore:
         self._running: _Running | None = None
         self._state = "new"
         self._items: dict[MethodInfo, ItemEndpoints] = {}
+        self.events = EventBus()
+        self.events.watch(DISCOVERY_CHANGE, _weakly(self))
         self.service = service
         options = ClientOptions.from_code(values)
         plugins = installed_plugins()
@@ -295,9 +308,45 @@ class _ClientCore:
             fixed = [Instance(address) for address in options.targets]
             instances = FixedInstances(self.callee, fixed, self._balancer)
         else:
-            instances = WatchedInstances(self.callee, self._resolver, self._balancer, pool.drop)
+            instances = self._watched(self.callee)
         self._running = _Running(loop, wheel_of(loop), pool, instances)
         self._state = "running"
+        if options.warm_up is not None:
+            await self._warm_up(options.warm_up, self._running)
+
+    def _watched(self, name: str) -> WatchedInstances:
+        """The instances of *name*, as the client's resolver finds them; its watch is shared with other clients."""
+        choice = self.options.resolver
+        local = id(self._plugins) if self.options.plugins else 0  # a local plugin's "file" may be another's
+        return WatchedInstances(
+            name,
+            self._resolver,
+            self._balancer,
+            self.events,
+            key=(local, watch_key(choice)),
+            owned=self._resolver is not choice,
+            empty_grace=self.options.empty_grace,
+        )
+
+    async def _warm_up(self, plan: WarmUp, running: _Running) -> None:
+        others = [self._watched(name) for name in plan.names] if self._resolver is not None else []
+        running.others.extend(others)
+        lanes = [self._transport.lane(method) for method in self.service.methods.values()]
+        try:
+            await warm_up(plan, [running.instances, *others], running.pool, lanes, self.options.connect_timeout)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    def instances_changed(self, happening: Happening) -> None:
+        """An instance is gone: its connections go after their calls, and its breaker is forgotten."""
+        change = happening.value
+        if self._running is None or not isinstance(change, Change):
+            return
+        for instance in change.removed:
+            self._running.pool.drop(instance.address)
+            if self._instance_breaker is not None:
+                self._instance_breaker.forget(instance.address)
 
     async def aclose(self) -> None:
         running, self._running = self._running, None
@@ -306,7 +355,7 @@ class _ClientCore:
             try:
                 await running.pool.aclose(_CLOSE_GRACE)
             finally:
-                await running.instances.aclose()
+                await running.close_watches()
 
     def __del__(self) -> None:
         running = getattr(self, "_running", None)
@@ -326,6 +375,13 @@ class _Running:
     wheel: Any
     pool: Pool
     instances: FixedInstances | WatchedInstances
+    #: Further destinations that were warmed up.
+    others: list[WatchedInstances] = dataclasses.field(default_factory=list)
+
+    async def close_watches(self) -> None:
+        """Stop watching."""
+        for instances in (self.instances, *self.others):
+            await instances.aclose()
 
     def abandon(self) -> None:
         """Free the sockets of a client that nobody closed, as far as its loop still lives."""
@@ -334,7 +390,7 @@ class _Running:
 
     def _close_in_loop(self) -> None:
         task = self.loop.create_task(self.pool.aclose(0.0))
-        task.add_done_callback(lambda _: self.loop.create_task(self.instances.aclose()))
+        task.add_done_callback(lambda _: self.loop.create_task(self.close_watches()))
 
 
 class _Chains:
@@ -371,6 +427,18 @@ def _prepare(core: _ClientCore, options: CallOptions, method: MethodInfo, argume
             call.deadline = deadline
             call.limit = ("timeout", timeout)
     return call
+
+
+def _weakly(core: _ClientCore) -> Callable[[Happening], None]:
+    """A watcher that does not keep the client alive: it is to be freed when nobody uses it any more."""
+    reference = weakref.ref(core)
+
+    def watcher(happening: Happening) -> None:
+        alive = reference()
+        if alive is not None:
+            alive.instances_changed(happening)
+
+    return watcher
 
 
 def _taken(call: Call) -> BizStatusError:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from elanus.call import Call
     from elanus.endpoint import ItemMiddleware, Middleware
 
-__all__ = ["CallOptions", "Choice", "ClientOptions", "PoolOptions", "ServerOptions", "Timeouts"]
+__all__ = ["CallOptions", "Choice", "ClientOptions", "PoolOptions", "ServerOptions", "Timeouts", "WarmUp"]
 
 #: How a part is chosen: by name, by name with options ``("etcd", {"endpoints": [...]})``, or as an object.
 Choice: TypeAlias = Any
@@ -97,6 +97,27 @@ class PoolOptions:
 
     def __post_init__(self) -> None:
         _at_least("PoolOptions", self, {"idle": 0, "idle_in_all": 0, "open": 1, "idle_timeout": 0})
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """What a client does before its first call: look its instances up, and connect to them."""
+
+    #: Connections made to each instance.
+    connections: int = 1
+    #: Connections that are being made at once.
+    parallel: int = 8
+    #: Addresses to connect to; by default those that the look-up gives.
+    targets: tuple[str, ...] = ()
+    #: Further destinations to look up, for other clients of this process with the same resolver.
+    names: tuple[str, ...] = ()
+    #: ``"ignore"``, log a ``"warning"`` or an ``"error"``, or ``"fail"``: then the client does not start.
+    on_error: str = "warning"
+
+    def __post_init__(self) -> None:
+        _at_least("WarmUp", self, {"connections": 0, "parallel": 1})
+        if self.on_error not in ("ignore", "warning", "error", "fail"):
+            raise ConfigError(f"on_error is {self.on_error!r}", hint="Give 'ignore', 'warning', 'error' or 'fail'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +240,10 @@ class ClientOptions(_Sourced):
     timeout_provider: Callable[[Call], Timeouts | None] | None = None
     transport: Choice = "ttheader"
     resolver: Choice = None
+    #: Seconds for which an empty answer of the resolver leaves the last instances in place. Kitex: 0.
+    empty_grace: float = 60.0
+    #: What to do before the first call; ``None``: nothing.
+    warm_up: WarmUp | None = None
     balancer: Choice = "weighted"
     retrier: Choice = None
     service_breaker: Choice = None
@@ -298,6 +323,8 @@ class ServerOptions(_Sourced):
     #: Seconds that a frame may stall, or an answer wait to be taken, before its connection counts as dead.
     read_write_timeout: float = 5.0
     limits: Limits = DEFAULT_LIMITS
+    #: Whether a server whose first registration fails keeps trying, instead of ending with the error.
+    register_later: bool = False
     backlog: int = 1024
     reuse_port: bool = False
     #: TLS: a context for servers.

@@ -165,7 +165,7 @@ class Server:
                 await _run_hook(hook)
             if running.registry is not None:
                 undo.push_async_callback(running.registry.aclose)
-                await running.registry.register(*self._announced(running))
+                await running.registry.register(*self._announced(running), insist=self._options.register_later)
             undo.pop_all()
             self._state = "running"
         if bind is not None:

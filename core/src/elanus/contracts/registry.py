@@ -33,12 +33,13 @@ class Registry(ABC):
     name: str
 
     @abstractmethod
-    async def register(self, name: str, instance: Instance) -> None:
+    async def register(self, name: str, instance: Instance, *, insist: bool = False) -> None:
         """Announce *instance* under *name*; returns once it can be seen.
 
         From then on the registry repairs the announcement by itself for as long as it takes.
 
-        :raises DiscoveryError: the first announcement failed.
+        :param insist: return even when the first announcement fails, and keep trying.
+        :raises DiscoveryError: the first announcement failed, and nobody insists.
         """
 
     @abstractmethod

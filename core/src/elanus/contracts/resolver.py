@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from elanus.service import Instance
 
@@ -20,11 +20,11 @@ class Resolver(ABC):
     name: str
 
     @abstractmethod
-    def watch(self, name: str) -> AsyncIterator[Sequence[Instance]]:
+    def watch(self, name: str) -> AsyncGenerator[Sequence[Instance]]:
         """Complete sets of the instances of *name*: first what is there now, then a new set after each change.
 
         Outages of the backend are the resolver's to survive: it tries again by itself, and yields when it knows more.
-        Closing the iterator frees what it opened.
+        Closing the generator frees what it opened.
 
         :raises DiscoveryError: from the first step only, when *name* cannot be looked up at all.
         """

@@ -102,6 +102,13 @@ class Group:
                 return await self._connect(connect_timeout)
             await self._wait()
 
+    async def add(self, connect_timeout: float) -> None:
+        """Make one more connection ahead of use.
+
+        :raises ConnectFailedError: it could not be made within *connect_timeout* seconds.
+        """
+        self.release(await self._connect(connect_timeout))
+
     def _may_connect(self) -> bool:
         opened = len(self.members)
         if opened + self._connecting >= self._pool.options.open:

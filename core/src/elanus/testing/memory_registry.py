@@ -13,7 +13,7 @@ from elanus.contracts.resolver import Resolver
 from elanus.errors import DiscoveryError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from elanus.service import Instance
 
@@ -98,9 +98,15 @@ class MemoryRegistry(Registry):
         self._wanted: dict[tuple[str, str], Registration] = {}
         self._repairs: asyncio.Task[None] | None = None
 
-    async def register(self, name: str, instance: Instance) -> None:
-        self._directory.put(name, instance)
-        self._wanted[name, instance.address] = Registration(name, instance, registered_since=time())
+    async def register(self, name: str, instance: Instance, *, insist: bool = False) -> None:
+        try:
+            self._directory.put(name, instance)
+        except DiscoveryError as error:
+            if not insist:
+                raise
+            self._wanted[name, instance.address] = Registration(name, instance, last_error=str(error))
+        else:
+            self._wanted[name, instance.address] = Registration(name, instance, registered_since=time())
         if self._repairs is None:
             self._repairs = asyncio.create_task(self._repair(), name="memory registry")
 
@@ -153,7 +159,7 @@ class MemoryResolver(Resolver):
     def __init__(self, directory: MemoryDirectory) -> None:
         self._directory = directory
 
-    async def watch(self, name: str) -> AsyncIterator[Sequence[Instance]]:
+    async def watch(self, name: str) -> AsyncGenerator[Sequence[Instance]]:
         changed = self._directory.subscribe()
         try:
             known = self._directory.instances(name)  # the first look-up may fail, later ones are tried again

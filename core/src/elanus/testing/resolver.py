@@ -47,13 +47,13 @@ class ResolverSuite(Suite):
         raise NotImplementedError
 
     @asynccontextmanager
-    async def watching(self, resolver: Resolver, name: str) -> AsyncGenerator[AsyncIterator[Sequence[Instance]]]:
+    async def watching(self, resolver: Resolver, name: str) -> AsyncGenerator[AsyncGenerator[Sequence[Instance]]]:
         """A watch of *name*, closed at the end."""
         watch = resolver.watch(name)
         try:
             yield watch
         finally:
-            await watch.aclose()  # type: ignore[attr-defined]  # "closing the iterator frees what it opened"
+            await watch.aclose()
 
     async def until(self, watch: AsyncIterator[Sequence[Instance]], *expected: Instance) -> Sequence[Instance]:
         """Follow *watch* until it yields exactly *expected*; changes may be joined, and sets may be repeated."""

@@ -1,0 +1,69 @@
+"""What has happened to a client or a server, apart from single calls: kept, bounded, and told to whoever watches."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["DISCOVERY_CHANGE", "DISCOVERY_DELETE", "EventBus", "Happening"]
+
+_log = logging.getLogger("elanus.events")
+
+#: Kitex's names (``pkg/discovery`` and ``pkg/loadbalance/lbcache``).
+DISCOVERY_CHANGE = "discovery_change"
+DISCOVERY_DELETE = "discovery_delete"
+
+#: Source: Kitex ``pkg/event``, ``MaxEventNum``.
+_KEPT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that has happened.
+
+    :param name: what kind, such as :data:`DISCOVERY_CHANGE`.
+    :param at: when, in seconds of the wall clock since 1970.
+    :param detail: in words, for people.
+    :param value: for programs; its type goes with the name.
+    """
+
+    name: str
+    at: float
+    detail: str
+    value: object = None
+
+
+class EventBus:
+    """The last 200 happenings, and callbacks for new ones. Used in one event loop."""
+
+    def __init__(self, kept: int = _KEPT) -> None:
+        self._kept: deque[Happening] = deque(maxlen=kept)
+        self._watchers: dict[str, list[Callable[[Happening], None]]] = {}
+
+    def watch(self, name: str, callback: Callable[[Happening], None]) -> None:
+        """Call *callback* with every new happening of this name. It must not block; what it raises is logged."""
+        self._watchers.setdefault(name, []).append(callback)
+
+    def unwatch(self, name: str, callback: Callable[[Happening], None]) -> None:
+        """Undo :meth:`watch`."""
+        self._watchers[name].remove(callback)
+
+    def emit(self, name: str, detail: str, value: object = None) -> None:
+        """Something has happened: keep it, and tell the watchers in the order in which they came."""
+        happening = Happening(name, time.time(), detail, value)
+        self._kept.append(happening)
+        for callback in tuple(self._watchers.get(name, ())):
+            try:
+                callback(happening)
+            except Exception:
+                _log.exception("a watcher of %s failed", name)
+
+    def recent(self) -> list[Happening]:
+        """What is kept, the newest first."""
+        return list(reversed(self._kept))
