@@ -70,23 +70,29 @@ def stands() -> list[Stand]:
     return found
 
 
+class Wheelhouse:
+    """The wheel of each distribution, built from the workspace as it is when somebody first asks for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._built: dict[str, Path] = {}
+
+    def __getitem__(self, name: str) -> Path:
+        if name not in self._built:
+            (member,) = [member for member in members() if member.name == name]
+            place = self._folder / name
+            run(
+                [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place, member.folder],
+                f"building {name}",
+            )
+            (self._built[name],) = place.glob("*.whl")
+        return self._built[name]
+
+
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The wheel of each distribution, built from the workspace as it is."""
-    folder = tmp_path_factory.mktemp("wheels")
-    for member in members():
-        build: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "build",
-            "--wheel",
-            "--no-isolation",
-            "--outdir",
-            folder,
-            member.folder,
-        ]
-        run(build, f"building {member.name}")
-    return {path.name.split("-")[0].replace("_", "-"): path for path in folder.glob("*.whl")}
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheelhouse:
+    """One wheelhouse for all tests: a plugin that cannot be built fails its own, and nobody else's."""
+    return Wheelhouse(tmp_path_factory.mktemp("wheels"))
 
 
 def run(command: Sequence[str | Path], what: str, cwd: Path | None = None) -> str:
@@ -100,14 +106,14 @@ def run(command: Sequence[str | Path], what: str, cwd: Path | None = None) -> st
     return answer.stdout
 
 
-def requirement(entry: str, wheels: dict[str, Path]) -> str:
+def requirement(entry: str, wheels: Wheelhouse) -> str:
     """``elanus[testing]`` as a requirement that only the wheel that was just built can meet."""
     name, _, extras = entry.partition("[")
     extras = f"[{extras}" if extras else ""
     return f"{name}{extras} @ {wheels[name].as_uri()}"
 
 
-def environment(stand: Stand, wheels: dict[str, Path], folder: Path) -> Path:
+def environment(stand: Stand, wheels: Wheelhouse, folder: Path) -> Path:
     """The Python of a new environment with the stand's wheels, their dependencies, and what runs tests."""
     place = folder / "environment"
     run([UV, "venv", "--quiet", "--python", sys.executable, place], f"making the environment of {stand}")
@@ -135,7 +141,7 @@ def checkout(stand: Stand, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("stand", stands(), ids=str)
-def test_it_stands_alone(stand: Stand, wheels: dict[str, Path], tmp_path: Path) -> None:
+def test_it_stands_alone(stand: Stand, wheels: Wheelhouse, tmp_path: Path) -> None:
     python = environment(stand, wheels, tmp_path)
     place = checkout(stand, tmp_path)
     marks = "not interop and not soak and not wheels"
@@ -145,7 +151,7 @@ def test_it_stands_alone(stand: Stand, wheels: dict[str, Path], tmp_path: Path) 
 
 
 @pytest.mark.parametrize("member", members(), ids=lambda member: member.name)
-def test_what_is_in_the_wheel(member: Member, wheels: dict[str, Path]) -> None:
+def test_what_is_in_the_wheel(member: Member, wheels: Wheelhouse) -> None:
     with zipfile.ZipFile(wheels[member.name]) as wheel:
         names = wheel.namelist()
         (metadata,) = [wheel.read(name).decode() for name in names if name.endswith(".dist-info/METADATA")]
