@@ -243,6 +243,7 @@ def test_against_a_plain_list_of_deadlines(steps: list[tuple[str, Any]], start: 
     loop = FakeLoop(start, early)
     wheel = make(loop)
     live: dict[int, tuple[FakeCall, float]] = {}
+    added: dict[int, float] = {}
     expired: dict[int, float] = {}
 
     def note(number: int) -> Callable[[], None]:
@@ -253,6 +254,7 @@ def test_against_a_plain_list_of_deadlines(steps: list[tuple[str, Any]], start: 
             call, at = FakeCall(), loop.now + value
             wheel.add(call, FakeTask(note(number)), at)
             live[number] = call, at
+            added[number] = loop.now
         elif what == "remove" and value in live and value not in expired:
             wheel.remove(*live.pop(value))
         elif what == "wait":
@@ -263,7 +265,7 @@ def test_against_a_plain_list_of_deadlines(steps: list[tuple[str, Any]], start: 
     for number, (call, at) in live.items():
         assert call.expired
         assert expired[number] >= at
-        assert expired[number] <= max(at, start) + 0.012
+        assert expired[number] <= max(at, added[number]) + 0.012  # what is added too late expires at once
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
