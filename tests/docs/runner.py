@@ -73,7 +73,8 @@ class Page:
         self._printed = printed.getvalue()
 
     def _run_console(self, block: Block) -> None:
-        for command, expected in _commands(block):
+        commands = _commands(block)
+        for number, (command, expected) in enumerate(commands, 1):
             done = subprocess.run(
                 ["bash", "-c", f"(exit {self._status}); {command}"],
                 stdin=subprocess.DEVNULL,
@@ -84,7 +85,10 @@ class Page:
                 check=False,
             )
             self._status = done.returncode
-            if expected or done.returncode:
+            told = number < len(commands) and commands[number][0] == "echo $?"
+            if done.returncode and not told:
+                raise WrongPageError(f"{block.place}: `{command}` ends with {done.returncode}\n{done.stdout}")
+            if expected:
                 _compare(block, expected, done.stdout, command)
 
     def _start(self, block: Block) -> None:
