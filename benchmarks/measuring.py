@@ -1,7 +1,7 @@
 """Run pairs: interleaved rounds, disturbed rounds thrown away, medians at the end."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,6 +16,8 @@ __all__ = ["Plan", "Sample", "Series", "run_pair", "run_plan"]
 DISTURBED = 0.05
 #: How often a thrown-away round is repeated; after that the least disturbed one stands, and is marked.
 REPEATS = 3
+#: Repetitions in all, as a share of the rounds that were asked for: on a busy machine there would be no end.
+REPEATED_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,12 @@ def run_plan(plan: Plan, cores: Cores, kitex: Path | None, tell: Callable[[str],
         for row in plan.rows
         if workload in row.workloads and (kitex is not None or not row.needs_kitex)
     ]
+    left = int(len(everything) * plan.rounds * REPEATED_SHARE) if plan.repeats else 0
     for number in range(plan.rounds):
         for series in everything:
-            sample = _undisturbed(series, plan, cores, kitex)
+            thrown = series.thrown
+            sample = _undisturbed(series, replace(plan, repeats=min(plan.repeats, left)), cores, kitex)
+            left -= series.thrown - thrown
             series.samples.append(sample)
             mark = f"  (others had {sample.disturbance:.0%} of a core)" if sample.disturbed else ""
             tell(
