@@ -36,13 +36,6 @@ def contract(name: str) -> dict[str, Any]:
     return dict(found)
 
 
-def core_modules() -> set[str]:
-    """The files and packages right inside of core."""
-    core = ROOT / "core" / "src" / "elanus"
-    stems = {path.stem for path in core.glob("*.py")} | {path.parent.name for path in core.glob("*/__init__.py")}
-    return {f"elanus.{stem}" for stem in stems - {"__init__"}}
-
-
 def in_core(path: Path, *packages: str) -> bool:
     """Whether a file is in core and in none of its *packages*."""
     module = dotted(path)
@@ -69,13 +62,6 @@ def test_every_policy_codec_and_protocol_is_held_to_be_pure() -> None:
     pure = {plugin.module for plugin in plugins() if plugin.folder.name.startswith(PURE_KINDS)}
     pure |= {f"{plugin.module}.protocol" for plugin in plugins() if (plugin.source / "protocol").is_dir()}
     assert pure <= set(contract("pure-plugins")["source_modules"])
-
-
-def test_every_module_of_core_is_held_to_open_no_socket_and_call_no_hook() -> None:
-    sockets = set(contract("sockets")["source_modules"])
-    assert sockets == core_modules() - {"elanus.net", "elanus.testing"}
-    hooks = {module for module in contract("hooks")["source_modules"] if module.startswith("elanus.")}
-    assert hooks == core_modules() - {"elanus.plugins", "elanus.hookspecs"}
 
 
 def test_only_net_and_the_kit_open_connections() -> None:
