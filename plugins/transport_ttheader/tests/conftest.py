@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -20,13 +20,13 @@ from elanus_transport_ttheader.link import Served, TTHeaderLink
 from elanus_transport_ttheader.options import read_options
 from elanus_transport_ttheader.protocol.frames import Receiver
 from elanus_transport_ttheader.protocol.framing import THRIFT, TTHEADER_FRAMED, MessageType
-from elanus_transport_ttheader.protocol.heads import envelope, head
 from elanus_transport_ttheader.protocol.headers import (
     NO_REPLY_HEADERS,
     NO_REQUEST_HEADERS,
     ReplyHeaders,
     RequestHeaders,
 )
+from elanus_transport_ttheader.protocol.heads import envelope, head
 from elanus_transport_ttheader.protocol.memo import BlockMemo
 from elanus_transport_ttheader.protocol.requests import RequestHeads
 from elanus_transport_ttheader.protocol.ttheader import encode_block
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from elanus.contracts.transport import Reply
-    from elanus.errors import ElanusError
     from elanus.limits import Limits
 
 
@@ -202,7 +201,9 @@ class Handlers(Dispatcher):
     def route(self, service: str | None, method: str, wire: str) -> Route:
         self.routed.append((service, method, wire))
         if method not in self.service.methods:
-            error = ApplicationError(ApplicationError.UNKNOWN_SERVICE, f"unknown service {service or ''}, method {method}")
+            error = ApplicationError(
+                ApplicationError.UNKNOWN_SERVICE, f"unknown service {service or ''}, method {method}"
+            )
             error.phase = "route"
             raise error
         return Route(self.service, self.service.methods[method])
@@ -236,7 +237,7 @@ class Harness:
 
     limits: Limits = LinkOptions().limits
     codec = CopyCodec(THRIFT)
-    methods: dict[str, MethodInfo] = {
+    methods: ClassVar[dict[str, MethodInfo]] = {
         "echo": MethodInfo("echo", "Echo"),
         "other": MethodInfo("other", "Echo"),
         "fire": MethodInfo("fire", "Echo", MethodKind.ONEWAY),

@@ -282,7 +282,13 @@ def test_headers_of_a_reply(harness: Any) -> None:
     async def scenario() -> None:
         connection, script = harness.scripted_client()
         call, future, _ = await ask(harness, connection, script)
-        strings = {"back": "1", "biz-status": "404", "biz-message": "gone", "biz-extra": '{"a":"b"}', "rip": "10.9.8.7:1"}
+        strings = {
+            "back": "1",
+            "biz-status": "404",
+            "biz-message": "gone",
+            "biz-extra": '{"a":"b"}',
+            "rip": "10.9.8.7:1",
+        }
         await answer(harness, script, call.seq_id, strings=strings)
         assert future.result() == PAYLOAD
         assert call.reply_metadata == strings

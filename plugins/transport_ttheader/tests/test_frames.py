@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -24,6 +23,9 @@ from elanus_transport_ttheader.protocol.framing import (
 from elanus_transport_ttheader.protocol.headers import NO_REQUEST_HEADERS, RequestHeaders
 from elanus_transport_ttheader.protocol.memo import BlockMemo
 from elanus_transport_ttheader.protocol.ttheader import PREFIX, encode_block
+
+if TYPE_CHECKING:
+    import random
 
 FRAMINGS = (BUFFERED, FRAMED, FRAMED_PROTOBUF, TTHEADER, TTHEADER_FRAMED, TTHEADER_FRAMED_PROTOBUF)
 LONG_FIELD = b"\x0b\0\x01\0\0\x02\0"  # a string of 512 bytes begins

@@ -11,8 +11,8 @@ import pytest
 from elanus.limits import DEFAULT_LIMITS
 from elanus_transport_ttheader.protocol.frames import Receiver, sniff
 from elanus_transport_ttheader.protocol.framing import PROTOBUF, THRIFT, framing_of
-from elanus_transport_ttheader.protocol.heads import checked_head, envelope, head
 from elanus_transport_ttheader.protocol.headers import CHECKSUM_KEY, NO_REQUEST_HEADERS, RequestHeaders
+from elanus_transport_ttheader.protocol.heads import checked_head, envelope, head
 from elanus_transport_ttheader.protocol.memo import BlockMemo
 from elanus_transport_ttheader.protocol.replies import CONTROL_FRAME
 from elanus_transport_ttheader.protocol.thrift import read_exception, write_exception
@@ -50,7 +50,10 @@ def test_reading(vector: dict[str, Any]) -> None:
     assert message.framing.wire == (PROTOBUF if inner["codec"] == "kitexpb" else THRIFT)
     assert message.size == len(data)
     strings, ints = headers_of(vector)
-    assert message.headers.values == {**strings, **ints}
+    values: dict[str | int, str] = {}
+    values.update(strings)
+    values.update(ints)
+    assert message.headers.values == values
     if "ttheader" in vector["decoded"]:
         assert message.frame_id == vector["decoded"]["ttheader"]["seq"]
         assert message.flags == vector["decoded"]["ttheader"]["flags"]

@@ -435,7 +435,7 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
             self._idle_timer = None
         self._cancel()
         self._run_oneways()
-        self.busy = 0
+        self.busy = self._held_bytes = 0
         if not self.closed.done():
             self.closed.set_result(None)
 
