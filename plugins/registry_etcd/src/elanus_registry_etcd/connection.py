@@ -1,0 +1,295 @@
+"""The way to an etcd cluster: one connection at a time, to a member that answers; tokens; an end without trace.
+
+gRPC's asyncio API carries it (``grpc.aio``): nothing blocks the event loop, and closing the channel leaves no thread,
+task or descriptor behind, also with several loops in several threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+from elanus.errors import StateError
+from elanus_registry_etcd.failures import EtcdError, as_etcd_error, code_of, connection_gone
+from elanus_registry_etcd.messages import EtcdApi, etcd_api
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from elanus_registry_etcd.settings import ConnectionSettings
+
+__all__ = ["EtcdConnection", "EtcdStream"]
+
+_log = logging.getLogger("elanus.etcd")
+
+#: A service of some 100,000 instances. gRPC's own limit is 4 MiB.
+_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+#: etcd then refuses a member without a leader instead of letting it answer from what it knew. Source: etcd
+#: ``api/v3rpc/rpctypes/metadatafields.go``.
+_REQUIRE_LEADER = ("hasleader", "true")
+
+
+class EtcdConnection:
+    """Requests to a cluster. Belongs to the event loop in which it is first used.
+
+    A member that cannot be reached, or that does not answer within the time-out, is left for the next one, for
+    everybody: its connection is closed, and what else was under way on it fails and is to be tried again.
+    """
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self.api: EtcdApi = etcd_api()
+        self._settings = settings
+        self._targets = settings.targets
+        # A fleet that starts at the same time shall not turn to the same member.
+        self._next = random.randrange(len(self._targets))
+        self._member: _Member | None = None
+        #: Empty when none is needed, ``None`` when that is not known.
+        self._token: str | None = None if settings.user else ""
+        self._authenticating = asyncio.Lock()
+        self._closed = False
+
+    async def ask(self, path: str, request: Any) -> Any:
+        """The answer of the first member that gives one.
+
+        :param path: service and method: ``"KV/Range"``. The request must be one that may be sent twice.
+        :raises EtcdError: no member could be reached, or one of them refused.
+        """
+        for left in reversed(range(len(self._targets))):
+            member = self._current()
+            try:
+                return await self._with_token(member, lambda at, token: at.ask(path, request, token))
+            except EtcdError as error:
+                if not error.unreachable:
+                    raise
+                await self._leave(member)
+                if not left:
+                    raise
+                _log.debug("%s; turning to the next member", error)
+        raise AssertionError("there is at least one endpoint")
+
+    @contextlib.asynccontextmanager
+    async def stream(self, path: str, request: Any, timeout: float | None = None) -> AsyncIterator[EtcdStream]:
+        """A call that streams both ways, on the member that answered last, with its first request sent.
+
+        :param timeout: seconds for the whole stream; ``None`` is no limit.
+        :raises EtcdError: here and inside, when the member cannot be reached or ends it with an error.
+        """
+        member = self._current()
+        stream: EtcdStream | None = None
+        try:
+            token = await self._known_token(member)
+            stream = member.open(path, token, timeout)
+            await self._begin(stream, request)
+            yield stream
+        except EtcdError as error:
+            if error.unreachable:
+                await self._leave(member)
+            elif error.token_refused:
+                self._token = None
+            raise
+        finally:
+            if stream is not None:
+                stream.cancel()
+
+    async def _begin(self, stream: EtcdStream, request: Any) -> None:
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                await stream.write(request)
+        except TimeoutError:
+            raise stream.silent("it did not take a request in time") from None
+
+    async def aclose(self) -> None:
+        """Close the connection. What is under way fails."""
+        self._closed = True
+        if self._member is not None:
+            await self._leave(self._member)
+        await _until_settled()
+
+    def _current(self) -> _Member:
+        if self._closed:
+            raise StateError("the connection to etcd is closed", hint="Make a new registry or resolver")
+        if self._member is None:
+            self._member = _Member(self._targets[self._next % len(self._targets)], self._settings, self.api)
+        return self._member
+
+    async def _leave(self, member: _Member) -> None:
+        if self._member is member:  # else somebody has done so already
+            self._member = None
+            self._next += 1
+        await member.aclose()
+
+    async def _with_token(self, member: _Member, ask: Callable[[_Member, str], Any]) -> Any:
+        token = await self._known_token(member)
+        try:
+            return await ask(member, token)
+        except EtcdError as error:
+            # Simple tokens expire after five minutes of idleness, and none survives a restart of the cluster.
+            if not self._settings.user or not error.token_refused:
+                raise
+        if self._token == token:  # else somebody has got a new one already
+            self._token = None
+        return await ask(member, await self._known_token(member))
+
+    async def _known_token(self, member: _Member) -> str:
+        """The token, asked for where it is not known; empty when there is no user to be, or no users are known."""
+        if self._token is not None:
+            return self._token
+        async with self._authenticating:
+            if self._token is None:
+                self._token = await self._authenticate(member)
+            return self._token
+
+    async def _authenticate(self, member: _Member) -> str:
+        request = self.api.AuthenticateRequest(name=self._settings.user, password=self._settings.password)
+        try:
+            token: str = (await member.ask("Auth/Authenticate", request, "")).token
+        except EtcdError as error:
+            if not error.without_auth:
+                raise
+            _log.debug("%s; going on without a token", error)
+            return ""
+        return token
+
+
+class _Member:
+    """One member of the cluster and the connection to it, which is made by the first request."""
+
+    def __init__(self, target: str, settings: ConnectionSettings, api: EtcdApi) -> None:
+        self.target = target
+        self._timeout = settings.timeout
+        self._api = api
+        self._channel = _channel(target, settings)
+        self._bound: dict[str, Callable[..., Any]] = {}
+
+    def _method(self, path: str) -> Callable[..., Any]:
+        bound = self._bound.get(path)
+        if bound is None:
+            bound = self._bound[path] = self._api.bind(self._channel, path)
+        return bound
+
+    async def ask(self, path: str, request: Any, token: str) -> Any:
+        with _errors_of(self.target):
+            return await self._method(path)(request, timeout=self._timeout, metadata=_metadata(token))
+
+    def open(self, path: str, token: str, timeout: float | None) -> EtcdStream:
+        with _errors_of(self.target):
+            return EtcdStream(self, self._method(path)(timeout=timeout, metadata=_metadata(token)))
+
+    async def aclose(self) -> None:
+        await self._channel.close()
+        self._bound.clear()
+
+
+class EtcdStream:
+    """One call that streams both ways."""
+
+    def __init__(self, member: _Member, call: Any) -> None:
+        self.member = member
+        self._call = call
+
+    async def write(self, request: Any) -> None:
+        """Send one more request.
+
+        :raises EtcdError: the stream has ended.
+        """
+        with _errors_of(self.member.target):
+            await self._call.write(request)
+
+    async def read(self) -> Any:
+        """The next response. Cancelling this ends the stream.
+
+        :raises EtcdError: the stream has ended.
+        """
+        with _errors_of(self.member.target):
+            response = await self._call.read()
+        if response is grpc.aio.EOF:
+            raise EtcdError(self.member.target, "it ended the stream", grpc.StatusCode.UNAVAILABLE)
+        return response
+
+    def silent(self, text: str) -> EtcdError:
+        """The error of a member that says nothing when it should; another one may do better."""
+        return EtcdError(self.member.target, text, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+    def ended(self, text: str) -> EtcdError:
+        """The error of a stream that the member, which is well, has ended or made useless."""
+        return EtcdError(self.member.target, text, code_of(text))
+
+    def cancel(self) -> None:
+        """End it, if it has not ended."""
+        self._call.cancel()
+
+
+@contextlib.contextmanager
+def _errors_of(target: str) -> Any:
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise as_etcd_error(target, error) from error
+    except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
+        raise connection_gone(target) from error  # closed before the call began
+    except asyncio.CancelledError:
+        # gRPC cancels what is under way on a channel that is closed. Only if nobody cancelled *us* is it that.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise connection_gone(target) from None
+
+
+def _metadata(token: str) -> Sequence[tuple[str, str]]:
+    # Source: etcd `client/v3/credentials`: the token travels under "token".
+    return (_REQUIRE_LEADER, ("token", token)) if token else (_REQUIRE_LEADER,)
+
+
+def _channel(target: str, settings: ConnectionSettings) -> grpc.aio.Channel:
+    connect_ms = round(settings.connect_timeout * 1000)
+    options: list[tuple[str, int | str]] = [
+        # Two channels to one address would otherwise share a connection, and how long to wait for the next one.
+        ("grpc.use_local_subchannel_pool", 1),
+        # Despite its name the time that a connection may take, TLS and the first SETTINGS frame included.
+        ("grpc.min_reconnect_backoff_ms", connect_ms),
+        ("grpc.initial_reconnect_backoff_ms", connect_ms),
+        ("grpc.max_reconnect_backoff_ms", max(connect_ms, 1000)),
+        # A connection that died without a word: nothing else would ever notice on one that only listens.
+        ("grpc.keepalive_time_ms", round(settings.keepalive_time * 1000)),
+        ("grpc.keepalive_timeout_ms", round(settings.timeout * 1000)),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.max_receive_message_length", _MAX_RESPONSE_BYTES),
+        # The proxy of the environment is for the way out; a registry is near.
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.enable_retries", 0),
+    ]
+    if not settings.secure:
+        return grpc.aio.insecure_channel(target, options=options)
+    if settings.server_name:
+        options.append(("grpc.ssl_target_name_override", settings.server_name))
+    # Read for each connection, so that renewed certificates count from the next one on.
+    files = [Path(path).read_bytes() if path else None for path in _pem_files(settings)]
+    return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(*files), options=options)
+
+
+def _pem_files(settings: ConnectionSettings) -> tuple[str, str, str]:
+    """In the order in which gRPC wants them."""
+    return settings.ca_file, settings.key_file, settings.cert_file
+
+
+async def _until_settled() -> None:
+    """Wait until gRPC's own tasks have ended, 0.2 s at most.
+
+    For each stream it keeps a task in our loop that learns of the end a moment after we do.
+    """
+    for _ in range(100):
+        if not any(map(_waits_for_status, asyncio.all_tasks())):
+            return
+        await asyncio.sleep(0.002)
+
+
+def _waits_for_status(task: asyncio.Task[Any]) -> bool:
+    code = getattr(task.get_coro(), "cr_code", None)
+    return getattr(code, "co_name", "") == "_handle_status_once_received"
