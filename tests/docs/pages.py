@@ -75,9 +75,7 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
-def _block(
-    page: Path, lines: list[str], start: int, end: str, indent: int, info: list[str]
-) -> tuple[Block, int]:
+def _block(page: Path, lines: list[str], start: int, end: str, indent: int, info: list[str]) -> tuple[Block, int]:
     stop = start
     while lines[stop].rstrip() != end:
         stop += 1

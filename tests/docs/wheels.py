@@ -30,7 +30,21 @@ def installed(files: Sequence[Block], folder: Path) -> str:
     assert uv is not None, "make setup installs uv"
     built = sorted(wheels.glob("*.whl"))
     assert len(built) == len(projects)
-    _run([uv, "pip", "install", "--quiet", "--offline", "--no-deps", "--python", sys.executable, "--target", site, *built])
+    _run(
+        [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--offline",
+            "--no-deps",
+            "--python",
+            sys.executable,
+            "--target",
+            site,
+            *built,
+        ]
+    )
     return str(site)
 
 
