@@ -59,7 +59,19 @@ def test_each_type_has_its_form(codec: ThriftCodec, types: Idl) -> None:
 def test_any_value_comes_back(
     codec: ThriftCodec, types: Idl, values: Callable[[Struct], st.SearchStrategy[Any]], data: st.DataObject
 ) -> None:
-    names = ["scalars", "options", "nested", "tree", "mixed", "demanding", "defaults", "choose", "empty", "range"]
+    names = [
+        "scalars",
+        "options",
+        "nested",
+        "tree",
+        "mixed",
+        "demanding",
+        "defaults",
+        "choose",
+        "empty",
+        "range",
+        "small",
+    ]
     struct = types.Everything.methods[data.draw(st.sampled_from(names))].argument_type.only
     value = data.draw(values(struct))
     text = codec.to_json(value)

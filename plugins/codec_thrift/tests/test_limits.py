@@ -39,6 +39,8 @@ FORGED = {
     "map of bools": ("nested", b"\x0d\x00\x0c\x02\x02" + HUGE),
     "string": ("mixed", b"\x0b\x00\x01" + HUGE),
     "binary": ("scalars", b"\x0b\x00\x08" + HUGE),
+    "string of a small struct": ("word", b"\x0b\x00\x01" + HUGE),
+    "binary of a small struct": ("small", b"\x0b\x00\x04" + HUGE),
     "unknown string": ("mixed", b"\x0b\x00\x63" + HUGE),
     "unknown list of integers": ("mixed", b"\x0f\x00\x63" + I64_LIST),
     "unknown list of strings": ("mixed", b"\x0f\x00\x63" + STRING_LIST),
@@ -207,7 +209,9 @@ def _plausible() -> st.SearchStrategy[bytes]:
 def test_harmed_messages_raise_codec_errors_only(
     codec: ThriftCodec, types: Idl, values: Callable[[Struct], st.SearchStrategy[Any]], data: st.DataObject
 ) -> None:
-    name = data.draw(st.sampled_from(["nested", "tree", "mixed", "scalars", "options", "demanding", "defaults"]))
+    name = data.draw(
+        st.sampled_from(["nested", "tree", "mixed", "scalars", "options", "demanding", "defaults", "word", "small"])
+    )
     method = types.Everything.methods[name]
     value = data.draw(values(method.argument_type.only))
     payload = bytearray(codec.encode_arguments(method, [value]))
@@ -225,7 +229,9 @@ def test_harmed_messages_raise_codec_errors_only(
 def test_every_cut_is_noticed(
     codec: ThriftCodec, types: Idl, values: Callable[[Struct], st.SearchStrategy[Any]], data: st.DataObject
 ) -> None:
-    method = types.Everything.methods[data.draw(st.sampled_from(["nested", "tree", "mixed", "options"]))]
+    method = types.Everything.methods[
+        data.draw(st.sampled_from(["nested", "tree", "mixed", "options", "word", "small"]))
+    ]
     payload = codec.encode_arguments(method, [data.draw(values(method.argument_type.only))])
     cut = data.draw(st.integers(0, len(payload) - 1))
     with pytest.raises(CodecError):

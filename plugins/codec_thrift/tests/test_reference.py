@@ -161,6 +161,9 @@ class Reference:
 
 
 _METHODS = [
+    "word",
+    "small",
+    "numbers",
     "scalars",
     "options",
     "nested",
@@ -200,7 +203,7 @@ def test_replies_and_exceptions_go_both_ways(
     codec: ThriftCodec, types: Idl, values: Callable[[Struct], st.SearchStrategy[Any]], data: st.DataObject
 ) -> None:
     method = types.Everything.methods[
-        data.draw(st.sampled_from(["find", "leaves", "nested", "paint", "join", "check"]))
+        data.draw(st.sampled_from(["find", "leaves", "nested", "paint", "join", "check", "word", "small", "numbers"]))
     ]
     struct = method.result_type.struct
     field = data.draw(st.sampled_from(struct.fields))

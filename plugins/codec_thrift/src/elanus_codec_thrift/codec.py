@@ -94,8 +94,8 @@ class ThriftCodec(Codec):
     def encode_arguments(self, method: MethodInfo, arguments: Sequence[Any]) -> bytes:
         """The arguments struct of a request: a field for each parameter; one that is ``None`` is left out."""
         message: Message = method.argument_type
-        if message.only is not None and len(arguments) == 1 and arguments[0].__class__ is message.only.cls:
-            return b"".join((message.head, self._encode(message.only, arguments[0], message), _STOP))
+        if message.only is not None and len(arguments) == 1 and arguments[0].__class__ is message.only_cls:
+            return self._encode_only(message, message.only, arguments[0])
         if len(arguments) != len(message.names):
             raise _wrong_count(message, arguments)
         wrapper = message.blank()
@@ -107,7 +107,7 @@ class ThriftCodec(Codec):
         """The arguments of a request; one that the payload lacks is the IDL's default or ``None``."""
         message: Message = method.argument_type
         if message.only is not None and payload[:3] == message.head:
-            value = self._decode_only(message, payload)
+            value = self._decode_only(message, message.only, payload)
             if value is not None:
                 return (value,)
         return message.pick(self._decode(message.struct, payload, message))
@@ -115,8 +115,8 @@ class ThriftCodec(Codec):
     def encode_result(self, method: MethodInfo, reply: Any) -> bytes:
         """The result struct with field 0, or an empty one for ``None`` and for methods that return ``void``."""
         message: Message = method.result_type
-        if message.only is not None and reply.__class__ is message.only.cls:
-            return b"".join((message.head, self._encode(message.only, reply, message), _STOP))
+        if message.only is not None and reply.__class__ is message.only_cls:
+            return self._encode_only(message, message.only, reply)
         if reply is None or message.success is None:
             return _STOP
         wrapper = message.blank()
@@ -141,7 +141,7 @@ class ThriftCodec(Codec):
         """
         message: Message = method.result_type
         if message.only is not None and payload[:3] == message.head:
-            value = self._decode_only(message, payload)
+            value = self._decode_only(message, message.only, payload)
             if value is not None:
                 return value
         wrapper = self._decode(message.struct, payload, message)
@@ -230,14 +230,30 @@ class ThriftCodec(Codec):
         except Exception as error:
             raise self._malformed(struct, payload, message, error) from error
 
-    def _decode_only(self, message: Message, payload: Payload) -> Any:
+    def _encode_only(self, message: Message, struct: Struct, value: Any) -> bytes:
+        """A wrapper around *value* and nothing else."""
+        if message.write is not None:
+            try:
+                data = message.write(value)
+            except Exception:  # the long way says what is wrong
+                data = None
+            if data is not None:
+                return data
+        return b"".join((message.head, self._encode(struct, value, message), _STOP))
+
+    def _decode_only(self, message: Message, struct: Struct, payload: Payload) -> Any:
         """The struct of a wrapper around nothing else; ``None`` when there is more to it, or something is wrong."""
-        struct = message.only
-        assert struct is not None
+        if len(payload) > self._unlimited_bytes or self._depth < 2:
+            return None
+        if message.read is not None:
+            try:
+                value = message.read(payload)
+            except Exception:  # the long way says what is wrong
+                value = None
+            if value is not None:
+                return value
         padded = payload[3:] + PADDING if payload.__class__ is bytes else b"".join((payload[3:], PADDING))
         size = len(padded) - len(PADDING)
-        if size > self._unlimited_bytes:
-            return None
         try:
             end = struct.check(padded, 0, self._depth - 1)
             return self._read(struct, padded) if end < size and padded[end] == 0 else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from elanus_codec_thrift.flat import flat_functions
 from elanus_codec_thrift.schema import Form
 
 if TYPE_CHECKING:
@@ -18,7 +19,21 @@ __all__ = ["Message"]
 class Message:
     """The arguments or the result of one method: ``method.argument_type`` and ``method.result_type``."""
 
-    __slots__ = ("blank", "declared", "head", "method", "names", "only", "pick", "struct", "success", "wrapper")
+    __slots__ = (
+        "blank",
+        "declared",
+        "head",
+        "method",
+        "names",
+        "only",
+        "only_cls",
+        "pick",
+        "read",
+        "struct",
+        "success",
+        "wrapper",
+        "write",
+    )
 
     def __init__(self, struct: Struct) -> None:
         #: The wrapper: a field for each parameter; or field 0 for the reply and one for each declared exception.
@@ -35,8 +50,11 @@ class Message:
         self.success: ThriftType | None = field.type if field is not None and struct.form is Form.RESULT else None
         #: The struct that nearly always is all there is: parameter or reply; ``None`` where it is no struct.
         self.only: Struct | None = field.type.struct if field is not None else None
+        self.only_cls = self.only.cls if self.only is not None else None
         #: The bytes before it in the wrapper.
         self.head = field.header if field is not None else b""
+        #: The short ways for a message with nothing else, where there are some; see :mod:`elanus_codec_thrift.flat`.
+        self.read, self.write = flat_functions(self.head, self.only) if self.only is not None else (None, None)
 
     def _single(self) -> Field | None:
         fields = self.struct.fields

@@ -141,6 +141,26 @@ union Choice {
     3: Leaf leaf
 }
 
+// Small and flat: these have a short way of their own.
+struct Word {
+    1: string text
+}
+
+struct Small {
+    1: i32 number
+    2: string text
+    3: bool flag
+    4: binary blob
+    5: double ratio
+    6: Color color
+}
+
+struct Numbers {
+    -3: i8 tiny
+    2: i16 small
+    300: i64 large = 9
+}
+
 struct Empty {}
 
 // Field names that are reserved somewhere, Python among others.
@@ -176,6 +196,9 @@ service Everything extends shared.Common {
     Demanding demanding(1: Demanding value)
     Defaults defaults(1: Defaults value)
     Choice choose(1: Choice value)
+    Word word(1: Word value)
+    Small small(7: Small value)
+    Numbers numbers(1: Numbers value)
     Empty empty(1: Empty value)
     Range range(1: Range value)
     NoIds no_ids(1: NoIds value)
