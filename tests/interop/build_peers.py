@@ -51,10 +51,10 @@ def peer_binary() -> Path:
     binary = home / "bin" / NAME
     if binary.exists():
         return binary
-    go = _go()
-    with _build_lock():
+    go = go_tool()
+    with build_lock():
         if not binary.exists():
-            _clear(home)
+            clear(home)
             _build(go, home)
     return binary
 
@@ -81,22 +81,26 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:12]
 
 
-def _go() -> str:
+def go_tool(what: str = "the Go Kitex peer", how: str = "python build_peers.py") -> str:
+    """Path of a ``go`` that can build *what*.
+
+    :raises PeerBuildError: there is none, or it is too old; says that *how* builds it later.
+    """
     go = shutil.which("go")
     if go is None:
         raise PeerBuildError(
-            f"the Go Kitex peer is not built yet and there is no `go` on PATH; install Go 1.24 or newer "
-            f"(https://go.dev/dl) and run `python {Path(__file__).name}`"
+            f"{what} is not built yet and there is no `go` on PATH; install Go 1.24 or newer "
+            f"(https://go.dev/dl) and run `{how}`"
         )
     version = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout.strip()
     found = re.match(r"go(\d+)\.(\d+)", version)
     if found is not None and (int(found.group(1)), int(found.group(2))) < OLDEST_GO:
-        raise PeerBuildError(f"the Go Kitex peer needs Go 1.24 or newer; {go} is {version} (https://go.dev/dl)")
+        raise PeerBuildError(f"{what} needs Go 1.24 or newer; {go} is {version} (https://go.dev/dl)")
     return go
 
 
 @contextmanager
-def _build_lock() -> Iterator[None]:
+def build_lock() -> Iterator[None]:
     """Let one build at a time run in this checkout; the lock ends with its process, however that ends."""
     PEERS.mkdir(exist_ok=True)
     # The folder ignores itself, so that no rule elsewhere has to know of it.
@@ -106,7 +110,7 @@ def _build_lock() -> Iterator[None]:
         yield
 
 
-def _clear(home: Path) -> None:
+def clear(home: Path) -> None:
     """Remove what a killed build or a careless hand left; under the lock nobody else is building."""
     for leftover in (home, *PEERS.glob(f"{BUILDING}*")):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -119,11 +123,11 @@ def _build(go: str, home: Path) -> None:
         source = work / "src"
         _copy_sources(source)
         generator = Path(folder) / "kitex"
-        _run([go, "build", "-o", str(generator), f"{KITEX}/tool/cmd/kitex"], source)
+        run_step([go, "build", "-o", str(generator), f"{KITEX}/tool/cmd/kitex"], source)
         for idl in ROOT_IDLS:
             # Kitex calls `go` for the module's name, so the generator needs the same environment as the builds.
-            _run([str(generator), "-module", "elanus.test/kitexpeer", f"idl/{idl}"], source)
-        _run([go, "build", "-o", str(work / "bin" / NAME), "."], source)
+            run_step([str(generator), "-module", "elanus.test/kitexpeer", f"idl/{idl}"], source)
+        run_step([go, "build", "-o", str(work / "bin" / NAME), "."], source)
         work.rename(home)
 
 
@@ -134,7 +138,11 @@ def _copy_sources(source: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def _run(command: Sequence[str], folder: Path) -> None:
+def run_step(command: Sequence[str], folder: Path, what: str = "the Go Kitex peer") -> None:
+    """Run one step of building *what*.
+
+    :raises PeerBuildError: it failed; with its last output.
+    """
     done = subprocess.run(
         command,
         cwd=folder,
@@ -149,7 +157,7 @@ def _run(command: Sequence[str], folder: Path) -> None:
     if done.returncode:
         output = "\n".join(done.stdout.splitlines()[-40:])
         shown = " ".join([Path(command[0]).name, *command[1:]])
-        raise PeerBuildError(f"building the Go Kitex peer failed at `{shown}` (exit {done.returncode}):\n{output}")
+        raise PeerBuildError(f"building {what} failed at `{shown}` (exit {done.returncode}):\n{output}")
 
 
 def _environment() -> dict[str, str]:
