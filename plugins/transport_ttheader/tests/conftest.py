@@ -16,7 +16,7 @@ from elanus.options import CallOptions
 from elanus.service import MethodInfo, MethodKind, ServiceInfo
 from elanus.testing.transport_peers import CopyCodec
 from elanus_transport_ttheader.connection import TTHeaderConnection
-from elanus_transport_ttheader.link import Served, TTHeaderLink
+from elanus_transport_ttheader.link import TTHeaderLink
 from elanus_transport_ttheader.options import read_options
 from elanus_transport_ttheader.protocol.frames import Receiver
 from elanus_transport_ttheader.protocol.framing import THRIFT, TTHEADER_FRAMED, MessageType
@@ -30,6 +30,7 @@ from elanus_transport_ttheader.protocol.heads import envelope, head
 from elanus_transport_ttheader.protocol.memo import BlockMemo
 from elanus_transport_ttheader.protocol.requests import RequestHeads
 from elanus_transport_ttheader.protocol.ttheader import encode_block
+from elanus_transport_ttheader.served import Served
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -116,7 +116,7 @@ def test_what_is_kept_is_bounded(harness: Any, monkeypatch: pytest.MonkeyPatch) 
         call = harness.call(metadata=Metadata({"trace": str(number)}))
         requests.render(requests.template(call), call, 1, number, PAYLOAD)
         requests.render(requests.template(harness.call()), harness.call(), 1, number, PAYLOAD)
-        kept = sum(len(template.plain) + len(template._kept) for template in requests._templates.values())
+        kept = sum(len(template._last_heads) + len(template._kept) for template in requests._templates.values())
         assert kept <= 50
 
 

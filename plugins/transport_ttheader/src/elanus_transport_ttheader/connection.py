@@ -71,6 +71,7 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         "_error",
         "_heads",
         "_learn",
+        "_most",
         "_mux",
         "_oneway_at",
         "_oneway_ids",
@@ -101,6 +102,7 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         self.free = options.limits.calls_per_connection if mux else 1
         self._address = address
         self._heads = heads
+        self._most = options.limits.frame_bytes
         self._receiver = Receiver(memo, NO_REPLY_HEADERS, options.limits)
         self._mux = mux
         self._learn = learn
@@ -126,9 +128,9 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         left_ms = 0 if deadline is None else max(1, int((deadline - monotonic()) * 1000 + 0.999))
         head = heads.render(template, call, seq_id, left_ms, payload)
         size = len(head) + len(payload)
-        if size > self._options.limits.frame_bytes:
+        if size > self._most:
             raise LocalProtocolError(
-                f"a request of {size} bytes, over the limit of {self._options.limits.frame_bytes}",
+                f"a request of {size} bytes, over the limit of {self._most}",
                 hint="See the limit frame_bytes",
             )
         future: asyncio.Future[Payload] = self._loop.create_future()

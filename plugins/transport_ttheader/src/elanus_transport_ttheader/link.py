@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from elanus.call import Call
 from elanus.contracts.transport import ServerLink
 from elanus.deadline import Deadline
-from elanus.errors import ApplicationError, ElanusError, RemoteProtocolError
+from elanus.errors import ElanusError, RemoteProtocolError
 from elanus.options import CallOptions
-from elanus.service import MethodKind
 from elanus_transport_ttheader.batching import BatchingProtocol
 from elanus_transport_ttheader.protocol.frames import Message, Receiver
 from elanus_transport_ttheader.protocol.framing import MessageType
@@ -23,65 +22,21 @@ from elanus_transport_ttheader.protocol.ttheader import FLAG_OUT_OF_ORDER
 if TYPE_CHECKING:
     import asyncio
 
-    from elanus.contracts.transport import Dispatcher, LinkOptions, Route
-    from elanus_transport_ttheader.protocol.memo import BlockMemo
+    from elanus.contracts.transport import LinkOptions, Route
+    from elanus_transport_ttheader.served import Served, Target
 
-__all__ = ["Served", "TTHeaderLink"]
+__all__ = ["TTHeaderLink"]
 
 _log = logging.getLogger("elanus.transport_ttheader")
 
 _DEFAULT_OPTIONS = CallOptions()
 #: Type 5 (Stream) is tolerated as a call, as by Kitex. Whether a method is oneway is for the IDL to say, not for this.
 _REQUESTS = frozenset((MessageType.CALL, MessageType.ONEWAY, MessageType.STREAM))
-#: Routes that are kept; names come from the wire, so there is a bound.
-_ROUTES = 4096
 #: Seconds that a client has to leave by itself, once it was told to: Kitex's own numbers.
 _IDLE_LINGER = 0.1
 _MUX_LINGER = 1.0
 #: Seconds after which a client that drops its connection at the control frame has done so.
 _MUX_SETTLE = 0.05
-
-
-class Target:
-    """A method that requests are for, and the heads of its replies."""
-
-    __slots__ = ("heads", "oneway", "route")
-
-    def __init__(self, route: Route) -> None:
-        self.route = route
-        self.oneway = route.method.kind is MethodKind.ONEWAY
-        self.heads = ReplyHeads(route.method.name)
-
-
-class Served:
-    """What all connections of one server share.
-
-    :param memo: decodes the headers of requests.
-    :param crc32c: send a checksum with every reply that has a TTHeader.
-    """
-
-    def __init__(self, dispatcher: Dispatcher, memo: BlockMemo[RequestHeaders], *, crc32c: bool) -> None:
-        self.dispatcher = dispatcher
-        self.memo = memo
-        self.crc32c = crc32c
-        self._targets: dict[tuple[str | None, str, str], Target] = {}
-
-    def target(self, message: Message[RequestHeaders]) -> Target:
-        """:raises ApplicationError: no such service or method; the phase is ``"route"``."""
-        key = (message.headers.service, message.method, message.framing.wire)
-        target = self._targets.get(key)
-        if target is None:
-            route = self.dispatcher.route(*key)
-            if route.method.kind.streams:
-                error = ApplicationError(
-                    ApplicationError.UNKNOWN_METHOD, f"{route.method} is a stream, which this protocol does not carry"
-                )
-                error.phase = "route"
-                raise error
-            if len(self._targets) >= _ROUTES:
-                self._targets.clear()
-            target = self._targets[key] = Target(route)
-        return target
 
 
 class _Active:

@@ -9,13 +9,14 @@ from weakref import WeakKeyDictionary
 from elanus.contracts.transport import Sniff, Transport
 from elanus.errors import ConnectFailedError
 from elanus_transport_ttheader.connection import TTHeaderConnection
-from elanus_transport_ttheader.link import Served, TTHeaderLink
+from elanus_transport_ttheader.link import TTHeaderLink
 from elanus_transport_ttheader.options import read_options
 from elanus_transport_ttheader.protocol.frames import sniff
 from elanus_transport_ttheader.protocol.headers import ReplyHeaders, RequestHeaders
 from elanus_transport_ttheader.protocol.memo import BlockMemo
 from elanus_transport_ttheader.protocol.requests import RequestHeads
 from elanus_transport_ttheader.protocol.ttheader import FLAG_OUT_OF_ORDER
+from elanus_transport_ttheader.served import Served
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

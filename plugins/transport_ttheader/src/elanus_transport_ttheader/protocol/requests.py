@@ -36,7 +36,19 @@ _MOST_MS = 2**31 - 1
 class Template:
     """What the requests of one caller to one method have in common."""
 
-    __slots__ = ("_kept", "envelope", "flags", "framing", "ints", "oneway", "plain", "strings", "transport")
+    __slots__ = (
+        "_kept",
+        "_last",
+        "_last_heads",
+        "envelope",
+        "flags",
+        "framing",
+        "ints",
+        "oneway",
+        "plain",
+        "strings",
+        "transport",
+    )
 
     def __init__(self, framing: Framing, flags: int, call: Call) -> None:
         self.framing = framing
@@ -54,16 +66,20 @@ class Template:
             IntKey.FROM_METHOD: call.caller_method,
         }
         self.ints = {key: value for key, value in ints.items() if value}
-        #: Heads of calls without metadata, by remaining milliseconds (0: no deadline).
-        self.plain: dict[int, Render] = {}
         self._kept: dict[object, dict[int, Render]] = {}
+        self._last = EMPTY_METADATA
+        self._last_heads: dict[int, Render] = {}
 
-    def variant(self, call: Call) -> dict[int, Render]:
-        """Heads of calls that carry the same metadata and nothing else, by remaining milliseconds."""
-        key = (tuple(call.metadata.transient.items()), tuple(call.metadata.persistent.items()))
+    def heads(self, call: Call) -> dict[int, Render]:
+        """Heads of calls that carry the same metadata and nothing else, by remaining milliseconds (0: no deadline)."""
+        metadata = call.metadata
+        if metadata is self._last:  # immutable, and mostly an option that many calls share
+            return self._last_heads
+        key = (tuple(metadata.transient.items()), tuple(metadata.persistent.items()))
         heads = self._kept.get(key)
         if heads is None:
             heads = self._kept[key] = {}
+        self._last, self._last_heads = metadata, heads
         return heads
 
     def pairs(self, call: Call, left_ms: int) -> tuple[dict[str, str], dict[int, str]]:
@@ -142,7 +158,7 @@ class RequestHeads:
         """
         if call.headers or call.log_id or call.attempt or self._checked or call.options.connect_timeout is not None:
             return self._render_once(template, call, seq_id, left_ms, payload)
-        heads = template.plain if call.metadata is EMPTY_METADATA else template.variant(call)
+        heads = template.heads(call)
         render = heads.get(left_ms)
         if render is None:
             self._keep_one_more()
