@@ -8,13 +8,15 @@ import dataclasses
 import inspect
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from elanus.contracts.transport import Dispatcher, LinkOptions
 from elanus.errors import ConfigError, StateError
 from elanus.limits import DEFAULT_LIMITS
+from elanus.net.advertising import advertised
 from elanus.net.dispatch import HandlerDispatcher, unary_handler
 from elanus.net.listener import Listener
 from elanus.net.routing import Routes
@@ -26,7 +28,7 @@ from elanus.stages import ServerParts, server_chain
 from elanus.wheel import wheel_of
 
 if TYPE_CHECKING:
-    from elanus.contracts.registry import Registry
+    from elanus.contracts.registry import Registration, Registry
     from elanus.contracts.transport import ServerLink
     from elanus.endpoint import Endpoint
 
@@ -139,6 +141,12 @@ class Server:
         return 0 if self._running is None else self._running.dispatcher.calls
 
     @property
+    def registrations(self) -> Sequence[Registration]:
+        """How the announcements in its registry stand: since when, lost since when, and the last error."""
+        registry = None if self._running is None else self._running.registry
+        return () if registry is None else registry.status()
+
+    @property
     def connections(self) -> int:
         """Open connections that have shown what they speak."""
         return 0 if self._running is None else len(self._running.listener.links)
@@ -164,8 +172,7 @@ class Server:
             for hook in self._start_hooks:
                 await _run_hook(hook)
             if running.registry is not None:
-                undo.push_async_callback(running.registry.aclose)
-                await running.registry.register(*self._announced(running), insist=self._options.register_later)
+                await self._register(running, running.registry, undo)
             undo.pop_all()
             self._state = "running"
         if bind is not None:
@@ -224,10 +231,18 @@ class Server:
                 endpoints[method] = server_chain(parts, service, method, innermost)
         return endpoints
 
-    def _announced(self, running: _Running) -> tuple[str, Instance]:
+    async def _register(self, running: _Running, registry: Registry, undo: contextlib.AsyncExitStack) -> None:
+        """Announce this server, now that its port answers."""
         options = self._options
+        if not options.advertise and not running.address:
+            raise ConfigError("a server without a port cannot be registered", hint="Give an address, or advertise=")
+        if registry is not options.registry:
+            undo.push_async_callback(registry.aclose)
         name = options.name or next(iter(self._services))
-        return name, Instance(options.advertise or running.address, options.weight, dict(options.tags))
+        instance = Instance(options.advertise or advertised(running.address), options.weight, dict(options.tags))
+        await registry.register(name, instance, insist=options.register_later)
+        running.announced = (name, instance)
+        _log.info("registered %s as %s in %s", instance, name, registry.name)
 
     def _failed(self) -> None:
         self._running = None
@@ -282,13 +297,14 @@ class Server:
                 await _run_hook(hook)
             except Exception:
                 _log.exception("a shutdown hook failed")
-        await self._withdraw(running)
+        until = monotonic() + self._options.drain_timeout
+        await self._withdraw(running, until)
         running.listener.stop_accepting()
         running.listener.drain()
         if running.listener.links:
             await asyncio.sleep(self._options.drain_delay)
         running.listener.close_idle()
-        cancelled = await running.dispatcher.drain(self._options.drain_timeout)
+        cancelled = await running.dispatcher.drain(max(0.0, until - monotonic()))
         if cancelled:
             _log.warning("%d calls were cancelled: drain_timeout=%g s", cancelled, self._options.drain_timeout)
         await running.listener.close()
@@ -298,15 +314,18 @@ class Server:
         if self._stopped is not None and not self._stopped.done():
             self._stopped.set_result(None)
 
-    async def _withdraw(self, running: _Running) -> None:
-        if running.registry is None:
+    async def _withdraw(self, running: _Running, until: float) -> None:
+        """Deregister, and leave at least half of the time to the calls in flight."""
+        registry = running.registry
+        if registry is None or running.announced is None:
             return
         try:
-            async with asyncio.timeout(self._options.drain_timeout):
-                await running.registry.deregister(*self._announced(running))
-                await running.registry.aclose()
-        except Exception:
-            _log.exception("the server could not be deregistered; its entry expires by itself")
+            async with asyncio.timeout((until - monotonic()) / 2):
+                await registry.deregister(*running.announced)
+                if registry is not self._options.registry:  # what the user made, the user closes
+                    await registry.aclose()
+        except Exception as error:
+            _log.warning("the server could not be deregistered (%r); its entry expires by itself", error)
 
 
 @dataclasses.dataclass(slots=True)
@@ -316,6 +335,7 @@ class _Running:
     executor: ThreadPoolExecutor
     registry: Registry | None
     address: str = ""
+    announced: tuple[str, Instance] | None = None
     stopping: asyncio.Task[None] | None = None
 
 

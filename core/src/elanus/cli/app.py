@@ -11,6 +11,7 @@ import click
 from elanus import __version__
 from elanus.cli.call import call
 from elanus.cli.exits import reported
+from elanus.cli.instances import instances
 from elanus.cli.plugins import plugins
 from elanus.cli.serve import serve
 from elanus.plugins import installed_plugins
@@ -49,6 +50,7 @@ def completion(shell: str) -> None:
 
 cli.add_command(serve)
 cli.add_command(call)
+cli.add_command(instances)
 cli.add_command(plugins)
 
 

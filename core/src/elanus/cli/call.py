@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from elanus.cli.exits import BUSINESS_STATUS, CALL_FAILED, DECLARED_EXCEPTION, USAGE, fail, reported
-from elanus.cli.parameters import pairs, plugin_option, run, uvloop_option
+from elanus.cli.parameters import literals, pairs, plugin_option, run, uvloop_option
 from elanus.errors import BizStatusError, CodecError, ElanusError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class _Request:
 @click.option("-m", "--metadata", "transient", multiple=True, callback=pairs, metavar="KEY=VALUE", help="For one hop.")
 @click.option("--persistent", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Metadata for every hop.")
 @click.option("--transport", default="ttheader", show_default=True, help="By name, as offered by a plugin.")
-@click.option("--option", multiple=True, callback=pairs, metavar="KEY=VALUE", help="An option of the transport.")
+@click.option("--option", multiple=True, callback=literals, metavar="KEY=VALUE", help="An option of the transport.")
 @click.option("--name", default="", help="The destination's name, when it is not the IDL's service name.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: one JSON object with reply, metadata and timing.")
 @uvloop_option
@@ -62,7 +62,7 @@ def call(
     transient: dict[str, str],
     persistent: dict[str, str],
     transport: str,
-    option: dict[str, str],
+    option: dict[str, Any],
     name: str,
     as_json: bool,
     uvloop: bool,
@@ -79,7 +79,7 @@ def call(
         service, info = _find(load(idl, include), method)
         text = sys.stdin.read() if arguments == "-" else arguments
         values = _values(service, info, text)
-        options = {"transport": (transport, {key: _literal(value) for key, value in option.items()}), "name": name}
+        options = {"transport": (transport, option), "name": name}
         request = _Request(address, service, info, values, options, timeout, transient, persistent)
         run(_call(request, as_json), uvloop=uvloop)
 
@@ -176,11 +176,3 @@ def _values(service: ServiceInfo, method: MethodInfo, text: str) -> Any:
         return service.codec.from_json(method.argument_type, text)
     except CodecError as error:
         fail(str(error), USAGE)
-
-
-def _literal(text: str) -> object:
-    """``true``, ``false``, numbers and ``null`` as in JSON; anything else is text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

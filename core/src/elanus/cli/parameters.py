@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,7 +13,7 @@ from elanus.cli.exits import USAGE, fail, reported
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["pairs", "plugin_option", "run", "uvloop_option"]
+__all__ = ["literals", "pairs", "plugin_option", "run", "uvloop_option"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -66,3 +67,15 @@ def pairs(context: click.Context, parameter: click.Parameter, values: tuple[str,
             raise click.BadParameter(f"{value!r} is not KEY=VALUE", context, parameter)
         split[key] = rest
     return split
+
+
+def literals(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """As :func:`pairs`, with values as in JSON where they are JSON (``true``, numbers, lists), and texts otherwise."""
+    return {key: _literal(value) for key, value in pairs(context, parameter, values).items()}
+
+
+def _literal(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
