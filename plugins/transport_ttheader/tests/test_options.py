@@ -33,12 +33,12 @@ def test_the_options() -> None:
     ("name", "options", "words"),
     [
         ("ttheader", {"frame": True}, "Did you mean 'framed'"),
-        ("ttheader", {"zzz": True}, "Known: framed, crc32c, mux"),
+        ("ttheader", {"zzz": True}, "Known: crc32c, framed, mux"),
         ("ttheader", {"framed": 1}, "option 'framed' of transport 'ttheader' is 1"),
-        ("ttheader", {"framed": None}, "Write True or False"),
+        ("ttheader", {"framed": None}, "Give true or false"),
         ("ttheader", {"mux": "yes"}, "option 'mux'"),
         ("framed", {"crc32c": True}, "has no option 'crc32c'"),
-        ("buffered", {"mux": True}, "are those of 'ttheader'"),
+        ("buffered", {"mux": True}, "It has none"),
     ],
 )
 def test_options_that_are_wrong(name: str, options: dict[str, object], words: str) -> None:

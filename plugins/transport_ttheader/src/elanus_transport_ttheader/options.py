@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from elanus.errors import ConfigError
+from elanus.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +26,9 @@ class TTHeaderOptions:
     mux: bool | None = None
 
 
-# Framed and buffered Thrift have no header: nothing to put a checksum or a flag into.
-_KNOWN = {"ttheader": ("framed", "crc32c", "mux"), "framed": (), "buffered": ()}
+@dataclass(frozen=True, slots=True)
+class _NoOptions:
+    """Framed and buffered Thrift have no header: nothing to put a checksum or a flag into."""
 
 
 def read_options(name: str, values: Mapping[str, object]) -> TTHeaderOptions:
@@ -36,20 +36,8 @@ def read_options(name: str, values: Mapping[str, object]) -> TTHeaderOptions:
 
     :raises ConfigError: an unknown option, or a value of the wrong type.
     """
-    known = _KNOWN[name]
-    for key, value in values.items():
-        if key not in known:
-            raise ConfigError(f"transport {name!r} has no option {key!r}", hint=_hint(key, known))
-        if not isinstance(value, bool) and not (key == "mux" and value is None):
-            raise ConfigError(f"option {key!r} of transport {name!r} is {value!r}", hint="Write True or False")
-    given: dict[str, Any] = dict(values)
-    if name != "ttheader":
-        given.update(framed=name == "framed", mux=False)
-    return TTHeaderOptions(**given)
-
-
-def _hint(key: str, known: tuple[str, ...]) -> str:
-    if not known:
-        return f"It has none; {', '.join(repr(item.name) for item in fields(TTHeaderOptions))} are those of 'ttheader'"
-    near = difflib.get_close_matches(key, known, 1)
-    return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}"
+    owner = f"transport {name!r}"
+    if name == "ttheader":
+        return read_settings(TTHeaderOptions, owner, values)
+    read_settings(_NoOptions, owner, values)
+    return TTHeaderOptions(framed=name == "framed", mux=False)
