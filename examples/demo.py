@@ -1,7 +1,8 @@
 """`make demo`: three instances of a service under load, one killed with SIGKILL; then Go Kitex on either end.
 
-What must be seen: the calls in flight on the killed instance fail with an error that names it, no other call fails, no
-reply reaches another call's caller; and an unmodified Kitex client and server talk to the same service and client.
+What must be seen: the client finds the instances by itself; the calls in flight on the killed one fail with an error
+that names it, no other call fails, no reply reaches another call's caller; the killed instance leaves the registry; and
+an unmodified Kitex client and server talk to the same service and client.
 """
 
 import asyncio
@@ -10,8 +11,9 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 INSTANCES = 3
 CONCURRENCY = 30
 SECONDS = 3.0
+#: For the registry to notice that a process was killed.
+REGISTRY_SECONDS = 90.0
 
 
 @dataclass
@@ -50,7 +54,7 @@ async def instance() -> AsyncIterator[Instance]:
     """Start `elanus serve` on a port that the system chooses."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "elanus.cli", "serve", "examples.service:server", "--bind", "127.0.0.1:0"),
+        *("-m", "elanus.cli", "serve", "examples.service:server", "--bind", "127.0.0.1:0", "-p", "examples.discovery"),
         cwd=ROOT,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -94,10 +98,11 @@ async def run_load(client: elanus.Client, seconds: float) -> Tally:
 
 async def kill_one_under_load(instances: list[Instance]) -> None:
     """The main job."""
-    addresses = [one.address for one in instances]
-    print(f"\n{INSTANCES} instances, {CONCURRENCY} callers: {', '.join(addresses)}")
     victim = instances[0]
-    async with elanus.Client(echo.EchoService, addresses, timeout=1.0) as client:
+    async with elanus.Client(echo.EchoService, timeout=1.0) as client:
+        await known(client, {one.address for one in instances})
+        where, name = client.options.resolver[0], client.options.name
+        print(f"\n{INSTANCES} instances of {name!r} found by resolver {where!r}; {CONCURRENCY} callers")
         print(f"  before   {await run_load(client, SECONDS / 3)}")
         running = asyncio.create_task(run_load(client, SECONDS / 3))
         await asyncio.sleep(SECONDS / 6)
@@ -108,11 +113,22 @@ async def kill_one_under_load(instances: list[Instance]) -> None:
             print(f"           one of {len(tally.failed)} calls in flight on it: {error}")
         after = await run_load(client, SECONDS / 3)
         print(f"  after    {after}")
+        await known(client, {one.address for one in instances[1:]})
+        print(f"  the registry has let go of {victim.address}")
     check(len(tally.failed) <= CONCURRENCY, "only calls in flight on the killed instance fail")
     check(bool(tally.failed), "some call was in flight on it")
     check(all(error.instance == victim.address for error in tally.failed), "each error names the instance")
     check(not after.failed, "every later call succeeds")
     check(tally.mixed_up + after.mixed_up == 0, "no reply reaches another call's caller")
+
+
+async def known(client: elanus.Client, addresses: set[str]) -> None:
+    """Wait until the client knows exactly these instances, calling meanwhile."""
+    async with asyncio.timeout(REGISTRY_SECONDS):
+        while {instance.address for instance in client.instances} != addresses:
+            with contextlib.suppress(elanus.ElanusError):
+                await client.echo(echo.Request(message="are you there?"))
+            await asyncio.sleep(0.05)
 
 
 async def talk_to_kitex(address: str) -> None:
@@ -156,6 +172,15 @@ async def call_kitex(binary: str) -> None:
         await server.wait()
 
 
+@contextlib.contextmanager
+def a_registry_of_our_own() -> Iterator[None]:
+    """A registry for this demo alone, which its processes inherit through the environment."""
+    with tempfile.TemporaryDirectory(prefix="elanus-demo-") as directory:
+        os.environ["REGISTRY"] = "file"
+        os.environ["REGISTRY_OPTIONS"] = json.dumps({"directory": f"{directory}/registry", "ttl": 3.0})
+        yield
+
+
 def check(holds: bool, promise: str) -> None:
     """End with an error when what the demo promises does not hold."""
     if not holds:
@@ -163,7 +188,9 @@ def check(holds: bool, promise: str) -> None:
 
 
 async def main() -> None:
+    elanus.register("examples.discovery")
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(a_registry_of_our_own())
         instances = [await stack.enter_async_context(instance()) for _ in range(INSTANCES)]
         await kill_one_under_load(instances)
         await talk_to_kitex(instances[1].address)
