@@ -173,6 +173,8 @@ class Server:
                 await _run_hook(hook)
             if running.registry is not None:
                 await self._register(running, running.registry, undo)
+            if running.stopping is not None:
+                raise StateError("the server was stopped while it started")
             undo.pop_all()
             self._state = "running"
         if bind is not None:
@@ -292,6 +294,16 @@ class Server:
         await asyncio.shield(running.stopping)
 
     async def _stop(self, running: _Running) -> None:
+        try:
+            await self._shut_down(running)
+        finally:
+            running.executor.shutdown(wait=False, cancel_futures=True)
+            self._running = None
+            self._state = "stopped"
+            if self._stopped is not None and not self._stopped.done():
+                self._stopped.set_result(None)
+
+    async def _shut_down(self, running: _Running) -> None:
         for hook in self._shutdown_hooks:
             try:
                 await _run_hook(hook)
@@ -308,11 +320,6 @@ class Server:
         if cancelled:
             _log.warning("%d calls were cancelled: drain_timeout=%g s", cancelled, self._options.drain_timeout)
         await running.listener.close()
-        running.executor.shutdown(wait=False, cancel_futures=True)
-        self._running = None
-        self._state = "stopped"
-        if self._stopped is not None and not self._stopped.done():
-            self._stopped.set_result(None)
 
     async def _withdraw(self, running: _Running, until: float) -> None:
         """Deregister, and leave at least half of the time to the calls in flight."""

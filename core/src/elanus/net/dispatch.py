@@ -79,6 +79,7 @@ class HandlerDispatcher(Dispatcher):
         #: Calls in flight, each with the task that runs it.
         self.running: dict[Call, asyncio.Task[None]] = {}
         self._idle: asyncio.Future[None] | None = None
+        self._hurried = False
 
     def route(self, service: str | None, method: str, wire: str) -> Route:
         return self._routes.find(service, method, wire)
@@ -136,7 +137,8 @@ class HandlerDispatcher(Dispatcher):
             problem = call.error = None
 
     def hurry(self) -> None:
-        """Let :meth:`drain` wait no longer."""
+        """Let :meth:`drain` wait no longer, or not at all."""
+        self._hurried = True
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
@@ -146,7 +148,7 @@ class HandlerDispatcher(Dispatcher):
         :returns: how many calls were cancelled.
         """
         self._sweep()
-        if self.running:
+        if self.running and not self._hurried:
             self._idle = self._loop.create_future()
             await asyncio.wait([self._idle], timeout=timeout)
             self._idle = None
