@@ -8,9 +8,11 @@ import click
 import pytest
 
 import elanus
+import elanus.testing
 from elanus import errors
 from elanus.cli import exits
 from elanus.cli.app import cli
+from elanus_transport_ttheader.options import TTHeaderOptions
 from tests.docs.pages import ROOT, sections, tables
 
 _MANUAL = ROOT / "docs/manual.md"
@@ -48,6 +50,11 @@ def test_options(options: type) -> None:
     assert all(len(row) == 5 and row[4] for row in rows)
 
 
+def test_options_of_the_transport() -> None:
+    rows = _marked("options: TTHeaderOptions")
+    assert {_code(row[0]): eval(_code(row[1])) for row in rows} == dataclasses.asdict(TTHeaderOptions())
+
+
 def test_errors() -> None:
     told = {_code(row[0]): (row[1] == "yes", row[2] == "yes") for row in _marked("errors")}
     wanted = {name: getattr(errors, name) for name in errors.__all__}
@@ -70,7 +77,5 @@ def test_commands() -> None:
 
 
 def test_the_test_kit() -> None:
-    import elanus.testing
-
     named = re.findall(r"`(\w+)`", "".join(row[0] for row in tables(sections(_MANUAL)["Testing your service"])[0]))
-    assert {*named} <= {*elanus.testing.__all__, "TransportSuite"}
+    assert {*named} <= {*elanus.testing.__all__}

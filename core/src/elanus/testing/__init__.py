@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from elanus.testing.calls import make_call as make_call
     from elanus.testing.clock import FakeClock as FakeClock
     from elanus.testing.clock import run_virtual as run_virtual
+    from elanus.testing.codec import CodecSuite as CodecSuite
     from elanus.testing.fault_proxy import FaultProxy as FaultProxy
     from elanus.testing.json_codec import JsonCodec as JsonCodec
     from elanus.testing.memory import InTurn as InTurn
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BalancerSuite": "balancer",
+    "CodecSuite": "codec",
     "FakeClock": "clock",
     "FaultProxy": "fault_proxy",
     "InTurn": "memory",
