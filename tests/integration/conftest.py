@@ -1,0 +1,81 @@
+"""Fixtures of the integration tests: real registries. Each is built or fetched when it is first wanted."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.interop.build_peers import PeerBuildError
+
+from .build_servers import ETCD, ETCD_34
+from .servers import Certificates, EtcdServer
+
+EtcdFactory = Callable[..., EtcdServer]
+
+
+def binary_of(build: Callable[[], Path]) -> Path:
+    """The executable. Where it cannot be had the test is skipped with the reason; where ``CI`` is set it fails."""
+    try:
+        return build()
+    except PeerBuildError as error:
+        if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+            pytest.fail(f"integration cannot be tested: {error}", pytrace=False)
+        pytest.skip(f"INTEGRATION IS NOT TESTED: {error}")
+
+
+@pytest.fixture(scope="session")
+def etcd_binary() -> Path:
+    """etcd 3.6, built from its module."""
+    return binary_of(ETCD.binary)
+
+
+@pytest.fixture(scope="session")
+def etcd_34_binary() -> Path:
+    """etcd 3.4, from Debian's package."""
+    return binary_of(ETCD_34.binary)
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    """An authority, and certificates for a server on 127.0.0.1 and for a client."""
+    return Certificates.make(tmp_path)
+
+
+@contextlib.contextmanager
+def _factory(binary: Path) -> Iterator[EtcdFactory]:
+    with contextlib.ExitStack() as running:
+
+        def start(**options: object) -> EtcdServer:
+            folder = Path(tempfile.mkdtemp(prefix="elanus-etcd-"))
+            running.callback(shutil.rmtree, folder, ignore_errors=True)
+            server = EtcdServer(binary, folder, **options)  # type: ignore[arg-type]  # its own keywords
+            running.callback(server.kill)
+            server.start()
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def start_etcd(etcd_binary: Path) -> Iterator[EtcdFactory]:
+    """``server = start_etcd()``: an etcd 3.6 of the test's own; the keywords are those of :class:`EtcdServer`."""
+    with _factory(etcd_binary) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def etcd(etcd_binary: Path) -> Iterator[EtcdServer]:
+    """One etcd 3.6 for the tests of a module."""
+    with _factory(etcd_binary) as start:
+        yield start()
+
+
+@pytest.fixture(scope="module")
+def etcd_34(etcd_34_binary: Path) -> Iterator[EtcdServer]:
+    """One etcd 3.4 for the tests of a module."""
+    with _factory(etcd_34_binary) as start:
+        yield start()
