@@ -35,6 +35,9 @@ _REQUESTS = frozenset((MessageType.CALL, MessageType.ONEWAY, MessageType.STREAM)
 #: Seconds that a client has to leave by itself, once it was told to: Kitex's own numbers.
 _IDLE_LINGER = 0.1
 _MUX_LINGER = 1.0
+#: Seconds between the last answer and the control frame. Kitex's client, which gives up at the control frame, hands
+#: answers to goroutines: one that comes with it may be lost.
+_MUX_LEAD = 0.01
 #: Seconds after which a client that drops its connection at the control frame has done so.
 _MUX_SETTLE = 0.05
 
@@ -92,7 +95,7 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
         self._paused = False
         self._draining = False
         self._holding = False  # start nothing, for there must be a moment without a call in flight
-        self._goodbye = False  # the control frame was sent
+        self._goodbye = False  # the control frame is sent, or will be
         self._ending = False  # read no more; close after the last answer
         self._closing = False
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -265,7 +268,8 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
             self._batch = False
         self._balance()
         if self._holding and not self._goodbye and not self._running:
-            self._say_goodbye()
+            self._goodbye = True
+            self._loop.call_later(_MUX_LEAD, self._say_goodbye)
         if self.busy == 0 and (self._ending or (self._draining and not self._mux)):
             self.close()
 
@@ -335,7 +339,8 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
             self._go_on()
 
     def _say_goodbye(self) -> None:
-        self._goodbye = True
+        if self._closing:
+            return
         self._write(CONTROL_FRAME, b"")
         self._loop.call_later(_MUX_SETTLE, self._release)
 
