@@ -28,8 +28,9 @@ pytestmark = [pytest.mark.wheels, pytest.mark.timeout(900)]
 UV = Path(sys.executable).parent / "uv"
 #: What runs the tests, in the versions that the workspace has pinned.
 TOOLS = {"hypothesis", "pytest", "pytest-asyncio", "pytest-timeout"}
-#: Tests of core that are about core together with its default plugins.
-WITH_DEFAULTS = ("tests/core/cli",)
+#: Tests of core that are about core together with plugins: the defaults, and the one that needs no server.
+WITH_PLUGINS = ("tests/core/cli",)
+PLUGINS_BESIDE_DEFAULTS = ("elanus-registry-file",)
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,14 @@ def stands() -> list[Stand]:
         re.split(r"[\s<>=!~;\[]", entry)[0] for entry in core.project["project"]["optional-dependencies"]["thrift"]
     ]
     found = [
-        Stand("elanus", ("elanus[testing,uvloop]",), ("tests/core",), WITH_DEFAULTS, own_requirements(core)),
-        Stand("elanus[thrift]", ("elanus[testing,thrift]", *defaults), WITH_DEFAULTS, (), own_requirements(core)),
+        Stand("elanus", ("elanus[testing,uvloop]",), ("tests/core",), WITH_PLUGINS, own_requirements(core)),
+        Stand(
+            "elanus[thrift]",
+            ("elanus[testing,thrift]", *defaults, *PLUGINS_BESIDE_DEFAULTS),
+            WITH_PLUGINS,
+            (),
+            own_requirements(core),
+        ),
     ]
     for plugin in plugins():
         folder = plugin.folder.relative_to(ROOT)
@@ -125,13 +132,13 @@ def environment(stand: Stand, wheels: Wheelhouse, folder: Path) -> Path:
 
 
 def checkout(stand: Stand, folder: Path) -> Path:
-    """A copy of the stand's tests, with the configuration of pytest, and no source beside it."""
+    """A copy of the stand's tests, with what they find above them, and no source beside it."""
     place = folder / "checkout"
     place.mkdir()
     shutil.copy(ROOT / "pyproject.toml", place)
     for tests in stand.tests:
         for parent in reversed(Path(tests).parents):
-            for name in ("__init__.py", "conftest.py"):
+            for name in ("__init__.py", "conftest.py", "README.md"):
                 if (ROOT / parent / name).exists():
                     (place / parent).mkdir(parents=True, exist_ok=True)
                     shutil.copy(ROOT / parent / name, place / parent)
