@@ -67,6 +67,13 @@ def start_etcd(etcd_binary: Path) -> Iterator[EtcdFactory]:
         yield start
 
 
+@pytest.fixture
+def start_etcd_34(etcd_34_binary: Path) -> Iterator[EtcdFactory]:
+    """The same for etcd 3.4."""
+    with _factory(etcd_34_binary) as start:
+        yield start
+
+
 @pytest.fixture(scope="module")
 def etcd(etcd_binary: Path) -> Iterator[EtcdServer]:
     """One etcd 3.6 for the tests of a module."""
