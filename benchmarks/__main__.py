@@ -16,7 +16,7 @@ from .importing import imports
 from .measuring import REPEATS, Plan, Series, run_plan
 from .processes import ROOT, PeerFailedError
 from .profiling import profile
-from .rows import OURS, ROWS, WORKLOADS, chosen
+from .rows import OURS, ROWS, WORKLOADS, chosen, chosen_workloads
 from .table import aims, ratios, rooms, table
 
 
@@ -27,7 +27,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each window")
     parser.add_argument("--warmup", type=float, default=0.7, help="seconds before each window")
     parser.add_argument("--repeats", type=int, default=REPEATS, help="of a round that others disturbed, at most")
-    parser.add_argument("--workloads", type=int, default=len(WORKLOADS), help="only the first so many workloads")
+    parser.add_argument("--workloads", default="", help="bytes x calls in flight: '1024x100,1024x1'; default: all")
     parser.add_argument("--quick", action="store_true", help="one round of 1 s, first workload, nothing repeated")
     parser.add_argument("--list", action="store_true", help="show the rows and end")
     parser.add_argument("--output", type=Path, default=ROOT / "bench-results", help="folder for JSON, text and SVG")
@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _plan(options: argparse.Namespace, rows: Sequence[Any]) -> Plan:
     if options.quick:
         return Plan(rows, WORKLOADS[:1], rounds=1, seconds=1.0, warmup=0.3, repeats=0)
-    return Plan(rows, WORKLOADS[: options.workloads], options.rounds, options.seconds, options.warmup, options.repeats)
+    workloads = chosen_workloads([key for key in options.workloads.split(",") if key])
+    return Plan(rows, workloads, options.rounds, options.seconds, options.warmup, options.repeats)
 
 
 def compare(plan: Plan, folder: Path | None) -> int:

@@ -14,7 +14,7 @@ __all__ = ["profile"]
 #: Path fragment to area; the first that fits counts.
 _AREAS = (
     ("<event loop>", "event loop (C): poll, read, step tasks"),
-    ("/elanus_codec_thrift/", "codec"),
+    ("elanus_codec_thrift", "codec"),  # with the code that it generates, which has no path
     ("/thriftpy2/", "codec"),
     ("/elanus_transport_ttheader/protocol/", "protocol"),
     ("/elanus_transport_ttheader/", "connection"),
@@ -72,4 +72,4 @@ def _area(file: str) -> str:
 
 
 def _short(file: str) -> str:
-    return "/".join(Path(file).parts[-2:])
+    return file if file.startswith("<") else "/".join(Path(file).parts[-2:])

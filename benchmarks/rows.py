@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .processes import python_peer
 
-__all__ = ["FLOOR", "OURS", "ROWS", "WORKLOADS", "Row", "Side", "Workload", "chosen"]
+__all__ = ["FLOOR", "OURS", "ROWS", "WORKLOADS", "Row", "Side", "Workload", "chosen", "chosen_workloads"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,11 @@ class Workload:
 
     payload: int
     concurrency: int
+
+    @property
+    def key(self) -> str:
+        """How the command line names it."""
+        return f"{self.payload}x{self.concurrency}"
 
     def __str__(self) -> str:
         size = f"{self.payload // 1024} KB" if self.payload >= 1024 else f"{self.payload} B"
@@ -118,6 +123,18 @@ ROWS = (
 #: What every other row is compared with.
 FLOOR = "raw uvloop"
 OURS = ("elanus mux uvloop full", "elanus ping-pong uvloop full")
+
+
+def chosen_workloads(keys: Sequence[str]) -> list[Workload]:
+    """The workloads of these keys (``1024x100``), in the order of the report; none: all.
+
+    :raises ValueError: a key is unknown.
+    """
+    known = {workload.key: workload for workload in WORKLOADS}
+    for key in keys:
+        if key not in known:
+            raise ValueError(f"no workload {key!r}; there are: {', '.join(known)}")
+    return [workload for key, workload in known.items() if not keys or key in keys]
 
 
 def chosen(patterns: Sequence[str]) -> list[Row]:

@@ -11,7 +11,7 @@ from ..cores import Cores, Moment, disturbance
 from ..measuring import Plan, Sample, Series, run_plan
 from ..peers.load import ERROR_LIMIT, FINE_US, Latencies, Run, messages
 from ..peers.speaking import Asked
-from ..rows import FLOOR, OURS, ROWS, WORKLOADS, chosen
+from ..rows import FLOOR, OURS, ROWS, WORKLOADS, chosen, chosen_workloads
 from ..table import aims, ratios, table
 
 ASKED = Asked("client", "", 1, 64, 0.0, 0.0, "asyncio", "", "bare", False)
@@ -140,4 +140,7 @@ def test_names_of_rows_are_unique_and_patterns_choose_them() -> None:
     assert [row.name for row in chosen(["raw*"])] == ["raw uvloop", "raw asyncio"]
     with pytest.raises(ValueError, match="raw uvloop"):
         chosen(["nothing"])
+    assert [str(workload) for workload in chosen_workloads(["1024x1"])] == ["1 KB, 1 in flight"]
+    with pytest.raises(ValueError, match="16384x100"):
+        chosen_workloads(["1x1"])
     assert all(list(row.workloads) == [w for w in WORKLOADS if w in row.workloads] for row in ROWS)
