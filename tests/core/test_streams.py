@@ -615,6 +615,30 @@ async def test_a_stream_is_never_tried_again_elsewhere_once_it_is_open() -> None
     await server.stop()
 
 
+async def test_a_room_that_refuses_an_open_stream_ends_it_and_no_other_is_opened() -> None:
+    def refuses(next_endpoint: Any) -> Any:
+        def refuse(stream: Any) -> None:
+            raise elanus.CircuitOpenError("half-open")  # retryable, and nothing was sent: yet the stream was open
+
+        async def endpoint(call: Call) -> Any:
+            call.on_open = (*call.on_open, refuse)
+            return await next_endpoint(call)
+
+        return endpoint
+
+    handler = Watched()
+    server = await started(handler)
+    options: dict[str, Any] = {"transport": MemoryTransport(server), "balancer": InTurn()}
+    targets = ["memory:1", "memory:2"]
+    async with elanus.Client(idl.Store, targets, stream_middlewares=[refuses], **options) as client:
+        with pytest.raises(elanus.CircuitOpenError):
+            await client.chat().receive()
+        await settled()
+        assert options["transport"].opened == {"memory:1": 1}
+        assert server.calls == 0, "the server was told"
+    await server.stop()
+
+
 async def test_a_stream_that_finds_an_instance_dead_opens_on_another() -> None:
     server = await started()
     transport = MemoryTransport({"memory:2": server})
