@@ -51,7 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.imports:
             lines = imports()
         elif options.profile is not None:
-            plan = Plan(chosen([options.profile])[:1], WORKLOADS, 1, options.profile_seconds, options.warmup)
+            plan = Plan(
+                chosen([options.profile])[:1],
+                _plan(options, rows).workloads,
+                1,
+                options.profile_seconds,
+                options.warmup,
+            )
             lines = profile(plan.rows[0], plan, usable())
         else:
             return compare(_plan(options, rows), None if options.no_files else options.output)
