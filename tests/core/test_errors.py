@@ -113,10 +113,10 @@ def test_every_class_of_the_tree_is_exported_by_the_facade() -> None:
             CodecError("an object is wanted", path=("request", "[3]"), method="get"),
             "get [codec]: an object is wanted (in request.[3])",
         ),
-        (AclError("not you"), "[acl]: request forbidden: not you"),
+        (AclError("not you"), "request forbidden: not you"),
         (
             CircuitOpenError("a/b/c"),
-            "[breaker]: the circuit breaker of 'a/b/c' is open",
+            "the circuit breaker of 'a/b/c' is open",
         ),
     ],
 )

@@ -13,9 +13,9 @@ import pytest
 import uvloop
 
 import elanus
+from elanus.address import split_address
 from elanus.contracts.transport import Sniff
-from elanus.errors import ConfigError, TransportError
-from elanus.net.listener import split_address
+from elanus.errors import TransportError
 from elanus.testing import InTurn
 
 from .line_transport import LineTransport
@@ -160,20 +160,6 @@ async def test_an_address_in_use_is_an_error_at_once_and_names_it() -> None:
             await second.start(server.address)
         assert raised.value.phase == "listen"
         assert isinstance(raised.value.__cause__, OSError)
-
-
-@pytest.mark.parametrize("address", ["localhost", "127.0.0.1:", "127.0.0.1:http", "::1:80", "127.0.0.1:70000", ""])
-def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(ConfigError, match="is no address"):
-        split_address(address)
-
-
-@pytest.mark.parametrize(
-    ("address", "parts"),
-    [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:80", ("::1", 80)), (":80", ("", 80)), ("host:0", ("host", 0))],
-)
-def test_addresses(address: str, parts: tuple[str, int]) -> None:
-    assert split_address(address) == parts
 
 
 async def test_ipv6_addresses_are_written_in_brackets() -> None:

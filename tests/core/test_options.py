@@ -116,3 +116,22 @@ def test_call_options_add_up() -> None:
 
 def test_plain_metadata_of_a_call_is_transient() -> None:
     assert CallOptions().merged({"metadata": {"m": "1"}}).metadata == Metadata({"m": "1"})
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"timeout": "1"}, "option 'timeout' is '1'"),
+        ({"timeout": True}, "option 'timeout' is True"),
+        ({"pool": {"idle": 1}}, "Give an elanus.PoolOptions"),
+        ({"limits": {}}, "Give an elanus.Limits"),
+        ({"middlewares": print}, "Give a list of functions"),
+        ({"acl": ["not a function"]}, "Give a list of functions"),
+        ({"targets": ["nonsense"]}, "'nonsense' is no address"),
+        ({"targets": "127.0.0.1:0"}, "an address to listen on"),
+    ],
+)
+def test_values_of_the_wrong_type_are_refused_when_the_client_is_built(values: dict[str, object], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ClientOptions.from_code(values)
+    assert text in str(caught.value)

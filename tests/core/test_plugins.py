@@ -205,7 +205,7 @@ def test_an_unknown_name_says_what_is_installed_and_what_to_install() -> None:
 
 
 def test_a_suffix_that_nobody_loads_says_what_to_install() -> None:
-    with pytest.raises(PluginError, match=r"no installed codec loads '\.thrift' files.*install elanus-codec-thrift"):
+    with pytest.raises(PluginError, match=r"no installed codec loads '\.thrift' files.*Install a codec for such files"):
         elanus.load("x.thrift")
 
 

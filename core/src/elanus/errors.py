@@ -110,7 +110,7 @@ class ElanusError(Exception):
             parts.append(f"{self.service}/{self.method}")
         if self.instance is not None:
             parts.append(f"at {self.instance}")
-        if self.phase:
+        if parts and self.phase:
             parts.append(f"[{self.phase}]")
         return " ".join(parts)
 

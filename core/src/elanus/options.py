@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
+from elanus.address import check_address
 from elanus.errors import ConfigError
 from elanus.limits import DEFAULT_LIMITS, Limits
 from elanus.metadata import EMPTY_METADATA, Metadata
@@ -57,8 +58,33 @@ def _refuse_unknown(what: str, names: Any, known: Any) -> None:
             raise ConfigError(f"unknown {what} {name!r}", hint=hint)
 
 
-def _positive(what: str, value: float | None) -> None:
-    if value is not None and not value > 0:
+_MIDDLEWARES = {
+    "middlewares",
+    "unary_middlewares",
+    "stream_middlewares",
+    "send_middlewares",
+    "receive_middlewares",
+}
+
+
+def _typed(options: object, types: Mapping[str, type]) -> None:
+    for name, type_ in types.items():
+        value = getattr(options, name)
+        if value is not None and not isinstance(value, type_):
+            raise ConfigError(f"option {name!r} is {value!r}", hint=f"Give an elanus.{type_.__name__}")
+
+
+def _listed(options: object, names: set[str]) -> None:
+    for name in sorted(names):
+        value = getattr(options, name)
+        if not isinstance(value, tuple) or not all(callable(item) for item in value):
+            raise ConfigError(f"option {name!r} is {value!r}", hint="Give a list of functions")
+
+
+def _positive(what: str, value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ConfigError(f"{what} is {value!r}", hint="Give seconds above 0, or leave it out for no limit")
 
 
@@ -153,6 +179,8 @@ class CallOptions:
                 merged[name] = MappingProxyType({**getattr(self, name), **merged[name]})
         if "metadata" in merged:
             merged["metadata"] = self.metadata.merged(_as_metadata(merged["metadata"]))
+        if merged.get("target") is not None:
+            check_address(merged["target"])
         if "middlewares" in merged:
             merged["middlewares"] = tuple(merged["middlewares"])
         return replace(self, **merged)
@@ -275,6 +303,10 @@ class ClientOptions(_Sourced):
     def __post_init__(self) -> None:
         for name in ("timeout", "attempt_timeout", "connect_timeout", "read_write_timeout"):
             _positive(f"option {name!r}", getattr(self, name))
+        _typed(self, {"pool": PoolOptions, "limits": Limits, "warm_up": WarmUp})
+        _listed(self, _MIDDLEWARES | {"instance_middlewares", "acl"})
+        for address in self.targets:
+            check_address(address)
         if self.targets and self.resolver is not None:
             raise ConfigError(
                 "both addresses and a resolver are given",
@@ -334,6 +366,10 @@ class ServerOptions(_Sourced):
     def __post_init__(self) -> None:
         for name in ("handler_timeout", "read_write_timeout"):
             _positive(f"option {name!r}", getattr(self, name))
+        _typed(self, {"limits": Limits})
+        _listed(self, _MIDDLEWARES | {"acl"})
+        if self.advertise:
+            check_address(self.advertise)
         _at_least("ServerOptions", self, {"threads": 1, "drain_timeout": 0, "drain_delay": 0, "backlog": 1})
         if not self.transports:
             raise ConfigError("a server without transports", hint="Leave transports= out, or name at least one")

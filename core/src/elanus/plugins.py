@@ -3,79 +3,38 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from elanus import hookspecs
-from elanus.contracts.provider import Provider
 from elanus.errors import ConfigError, ElanusError, PluginError
+from elanus.plugin_record import (
+    KINDS,
+    PluginRecord,
+    UnusableError,
+    check_core_version,
+    check_hooks,
+    checked_providers,
+    fault_of,
+    kept,
+    unusable,
+    wrong_result,
+)
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, EntryPoint
+    from importlib.metadata import EntryPoint
 
     import click
 
+    from elanus.contracts.provider import Provider
     from elanus.endpoint import Middleware
     from elanus.options import ClientOptions, ServerOptions
     from elanus.service import ServiceInfo
 
 __all__ = ["KINDS", "PluginRecord", "PluginSet", "installed_plugins", "register", "unregister"]
-
-#: Each kind of capability, with the hook that offers it and its contract.
-KINDS: Mapping[str, tuple[str, str, str]] = {
-    "codec": ("elanus_codecs", "elanus.contracts.codec", "Codec"),
-    "transport": ("elanus_transports", "elanus.contracts.transport", "Transport"),
-    "registry": ("elanus_registries", "elanus.contracts.registry", "Registry"),
-    "resolver": ("elanus_resolvers", "elanus.contracts.resolver", "Resolver"),
-    "balancer": ("elanus_balancers", "elanus.contracts.balancer", "Balancer"),
-    "breaker": ("elanus_breakers", "elanus.contracts.breaker", "Breaker"),
-    "limiter": ("elanus_limiters", "elanus.contracts.limiter", "Limiter"),
-    "retrier": ("elanus_retriers", "elanus.contracts.retrier", "Retrier"),
-    "tracer": ("elanus_tracers", "elanus.contracts.tracer", "Tracer"),
-    "config": ("elanus_configs", "elanus.contracts.config", "Config"),
-}
-
-
-@dataclass(slots=True, eq=False)
-class PluginRecord:
-    """What is known of one plugin: what ``elanus plugins`` shows."""
-
-    name: str
-    distribution: str = ""
-    version: str = ""
-    plugin: Any = None
-    #: Whether its contributions run: it was named, not merely installed. For all of the process, that is; what a single
-    #: client or server names is active there only.
-    active: bool = False
-    #: What it offers: kind to names.
-    offers: dict[str, list[str]] = field(default_factory=dict)
-    #: Why it, or one of its hooks, does not work; the others do.
-    faults: list[Exception] = field(default_factory=list)
-
-    @property
-    def state(self) -> str:
-        """``"broken"`` (not loaded), ``"faulty"`` (part of it fails), ``"active"`` (named) or ``"available"``."""
-        if self.plugin is None:
-            return "broken"
-        if self.faults:
-            return "faulty"
-        return "active" if self.active else "available"
-
-    @property
-    def kinds(self) -> list[str]:
-        """The kinds that it offers, by the hooks that it implements."""
-        if self.plugin is None:
-            return []
-        return [kind for kind, (hook, _, _) in KINDS.items() if hasattr(self.plugin, hook)]
-
-    def __str__(self) -> str:
-        origin = f" ({self.distribution} {self.version})" if self.distribution else ""
-        return f"plugin {self.name!r}{origin}"
 
 
 class PluginSet:
@@ -112,10 +71,12 @@ class PluginSet:
             record.distribution = distribution.metadata["Name"]
             record.version = distribution.version
         try:
-            _check_core_version(record, distribution)
+            check_core_version(record, distribution)
             plugin = entry_point.load()
         except (Exception, SystemExit) as error:  # a script that was taken for a plugin ends nobody else's process
-            record.faults.append(error if isinstance(error, PluginError) else _fault(record, "cannot be loaded", error))
+            record.faults.append(
+                error if isinstance(error, PluginError) else fault_of(record, "cannot be loaded", error)
+            )
             self._records.append(record)
             return
         self._add(record, plugin)
@@ -131,7 +92,7 @@ class PluginSet:
         if record is None:
             record = PluginRecord(getattr(plugin, "__name__", None) or type(plugin).__name__)
             self._add(record, plugin)
-        if record.plugin is None or any(isinstance(fault, _Unusable) for fault in record.faults):
+        if record.plugin is None or any(isinstance(fault, UnusableError) for fault in record.faults):
             raise record.faults[0]
         if not self._is_active(record):
             record.active = record.active or self._parent is None
@@ -183,12 +144,12 @@ class PluginSet:
         self._records.append(record)
         self._offers.clear()
         try:
-            _check_hooks(record, plugin)
+            check_hooks(record, plugin)
             self._pluggy.register(plugin, name=f"{record.name}@{id(plugin)}")
         except Exception as error:
             if self._pluggy.is_registered(plugin):
                 self._pluggy.unregister(plugin)
-            record.faults.append(error if isinstance(error, _Unusable) else _unusable(record, error))
+            record.faults.append(error if isinstance(error, UnusableError) else unusable(record, error))
 
     # -- offers -------------------------------------------------------------------------------------------------
 
@@ -214,13 +175,13 @@ class PluginSet:
         except ElanusError:
             raise
         except Exception as error:
-            raise _kept(record, _fault(record, f"cannot build {kind} {name!r}", error)) from error
+            raise kept(record, fault_of(record, f"cannot build {kind} {name!r}", error)) from error
         if not isinstance(built, contract):
             fault = PluginError(
                 f"{record}: {kind} {name!r} built {type(built).__name__}, which is no {contract.__name__}",
                 hint=f"Tell its author: it must derive from {contract.__module__}.{contract.__name__}",
             )
-            raise _kept(record, fault)
+            raise kept(record, fault)
         return built
 
     def codec_for(self, suffix: str) -> Any:
@@ -234,7 +195,8 @@ class PluginSet:
                 if suffix in provider.suffixes:
                     return self.select("codec", name)
             scope = scope._parent
-        raise self._missing("codec", suffix.lstrip("."), f"no installed codec loads {suffix!r} files")
+        remedy = "Install a codec for such files; pip install elanus[all] brings those of this project"
+        raise self._missing("codec", suffix, f"no installed codec loads {suffix!r} files", remedy)
 
     def _provider(self, kind: str, name: str) -> tuple[Provider[Any], PluginRecord]:
         scope: PluginSet | None = self
@@ -243,13 +205,14 @@ class PluginSet:
             if found is not None:
                 return found
             scope = scope._parent
-        raise self._missing(kind, name, f"no installed plugin offers {kind} {name!r}")
+        remedy = f"Try: pip install elanus-{kind}-{name.replace('_', '-')}"
+        raise self._missing(kind, name, f"no installed plugin offers {kind} {name!r}", remedy)
 
-    def _missing(self, kind: str, name: str, message: str) -> PluginError:
+    def _missing(self, kind: str, name: str, message: str, remedy: str) -> PluginError:
         """The error for a name that nobody offers. A broken plugin that may be the one is its cause."""
         faults = [fault for record in self._all_records() for fault in record.faults if _concerns(record, kind, name)]
         known = ", ".join(self.names(kind)) or "none"
-        hint = f"Installed: {known}. Try: pip install elanus-{kind}-{name.replace('_', '-')}"
+        hint = f"Installed: {known}. {remedy}"
         if faults:
             broken = "; ".join(str(fault) for fault in faults)
             hint = f"Installed: {known}. Broken: {broken}"
@@ -266,7 +229,7 @@ class PluginSet:
             offered: dict[str, tuple[Provider[Any], PluginRecord]] = {}
             self._offers[kind] = offered
             for record, providers in self._call(KINDS[kind][0], self._records):
-                for provider in _checked_providers(record, kind, providers):
+                for provider in checked_providers(record, kind, providers):
                     self._take(kind, provider, record, offered)
         return self._offers[kind]
 
@@ -316,7 +279,7 @@ class PluginSet:
                 continue
             changed = _run(record, hook, function, {**arguments, "options": options.written_by(record.name)})
             if changed is not None and not isinstance(changed, type_):
-                raise _wrong(record, hook, type_.__name__, changed)
+                raise wrong_result(record, hook, type_.__name__, changed)
             options = changed if changed is not None else options
         return options
 
@@ -336,7 +299,7 @@ class PluginSet:
                 continue
             given = _run(record, hook, function, arguments)
             if not isinstance(given, Sequence) or not all(callable(item) for item in given):
-                raise _wrong(record, hook, "a sequence of middlewares", given)
+                raise wrong_result(record, hook, "a sequence of middlewares", given)
             gathered.extend(given)
         return gathered
 
@@ -360,7 +323,7 @@ class PluginSet:
             except PluginError as error:
                 record.faults.append(error)
             except ConfigError as error:
-                record.faults.append(_fault(record, f"{hook}() failed", error))
+                record.faults.append(fault_of(record, f"{hook}() failed", error))
             else:
                 yield record, result
 
@@ -373,85 +336,13 @@ class PluginSet:
         return None if self._parent is None else self._parent._implementation(hook, record)
 
 
-class _Unusable(PluginError):
-    """A fault of the whole plugin: it is not registered, none of its hooks runs."""
-
-
 def _run(record: PluginRecord, hook: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     try:
         return function(arguments)
     except ConfigError:
         raise
     except Exception as error:
-        raise _fault(record, f"{hook}() failed", error) from error
-
-
-def _kept(record: PluginRecord, fault: PluginError) -> PluginError:
-    """*fault*, noted on its plugin, once however often it happens."""
-    if str(fault) not in map(str, record.faults):
-        record.faults.append(fault)
-    return fault
-
-
-def _fault(record: PluginRecord, what: str, error: BaseException) -> PluginError:
-    fault = PluginError(f"{record} {what}: {type(error).__name__}: {error}")
-    fault.__cause__ = error
-    return fault
-
-
-def _unusable(record: PluginRecord, error: BaseException) -> PluginError:
-    fault = _Unusable(f"{record} cannot be registered: {error}")
-    fault.__cause__ = error
-    return fault
-
-
-def _wrong(record: PluginRecord, hook: str, wanted: str, got: object) -> PluginError:
-    return PluginError(
-        f"{record}: {hook}() returned {type(got).__name__}, not {wanted}",
-        hint="Tell its author; the hook's reference says what it returns",
-    )
-
-
-def _check_hooks(record: PluginRecord, plugin: Any) -> None:
-    """Refuse what pluggy would take silently: misspelt, unmarked, asynchronous and wrapping implementations."""
-    for name in dir(plugin):
-        function = getattr(plugin, name, None)
-        if not inspect.isroutine(function):
-            continue
-        marks = getattr(function, f"{hookspecs.PROJECT}_impl", None)
-        if not isinstance(marks, Mapping):  # no mark, or an object that answers to every name
-            marks = None
-            if not name.startswith("elanus_"):
-                continue
-        hook = (marks or {}).get("specname") or name
-        if not (hook.startswith("elanus_") and hasattr(hookspecs, hook)):
-            raise _Unusable(f"{record} implements {hook}(), which is no hook", hint=_nearest_hook(hook))
-        if marks is None:
-            raise _Unusable(f"{record}: {name}() is not marked", hint="Put @elanus.hookimpl above it")
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            raise _Unusable(f"{record}: {name}() is async", hint="Hooks run while building; make it a plain def")
-        if marks.get("wrapper") or marks.get("hookwrapper"):
-            raise _Unusable(f"{record}: {name}() is a hook wrapper", hint="Wrappers are refused; use a plain hookimpl")
-
-
-def _nearest_hook(name: str) -> str:
-    import difflib
-
-    hooks = [hook for hook in dir(hookspecs) if hook.startswith("elanus_")]
-    near = difflib.get_close_matches(name, hooks, 1)
-    return f"Did you mean {near[0]}()?" if near else f"The hooks are: {', '.join(hooks)}"
-
-
-def _checked_providers(record: PluginRecord, kind: str, providers: Any) -> Iterator[Provider[Any]]:
-    hook = KINDS[kind][0]
-    if not isinstance(providers, Sequence) or isinstance(providers, str):
-        record.faults.append(_wrong(record, hook, "a sequence of Provider", providers))
-        return
-    for provider in providers:
-        if isinstance(provider, Provider) and isinstance(provider.name, str):
-            yield provider
-        else:
-            record.faults.append(_wrong(record, hook, "a sequence of Provider", [provider]))
+        raise fault_of(record, f"{hook}() failed", error) from error
 
 
 def _contract(kind: str) -> type:
@@ -474,26 +365,7 @@ def _as_name(kind: str, choice: Any, contract: type) -> tuple[str, Mapping[str, 
 
 def _concerns(record: PluginRecord, kind: str, name: str) -> bool:
     """Whether a broken plugin may be the one that would offer *name*: all that failed to load may."""
-    return record.plugin is None or any(isinstance(f, _Unusable) for f in record.faults) or kind in record.kinds
-
-
-def _check_core_version(record: PluginRecord, distribution: Distribution | None) -> None:
-    if distribution is None:
-        return
-    from importlib.metadata import version
-
-    from packaging.requirements import Requirement
-
-    installed = version("elanus")
-    for text in distribution.requires or ():
-        requirement = Requirement(text)
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-            continue  # of an extra, or for another platform
-        if requirement.name.lower() == "elanus" and not requirement.specifier.contains(installed, prereleases=True):
-            raise PluginError(
-                f"{record} needs elanus {requirement.specifier}, and {installed} is installed",
-                hint=f"Try: pip install 'elanus{requirement.specifier}', or another version of {record.distribution}",
-            )
+    return record.plugin is None or any(isinstance(f, UnusableError) for f in record.faults) or kind in record.kinds
 
 
 def _import(path: str) -> Any:

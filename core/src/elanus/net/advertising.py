@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
+from elanus.address import split_address
 from elanus.errors import ConfigError
-from elanus.net.listener import split_address
 
 __all__ = ["advertised"]
 

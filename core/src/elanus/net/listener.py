@@ -11,8 +11,9 @@ import socket
 import stat
 from typing import TYPE_CHECKING, Any, cast
 
+from elanus.address import split_address
 from elanus.contracts.transport import Sniff
-from elanus.errors import ConfigError, TransportError
+from elanus.errors import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,20 +22,9 @@ if TYPE_CHECKING:
     from elanus.contracts.transport import Dispatcher, LinkOptions, ServerLink, Transport
     from elanus.options import ServerOptions
 
-__all__ = ["Listener", "split_address"]
+__all__ = ["Listener"]
 
 _log = logging.getLogger("elanus.server")
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of ``"host:port"``, ``"[v6]:port"`` or ``":port"`` (every interface).
-
-    :raises ConfigError: it is neither.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535 or (":" in host and not host.startswith("[")):
-        raise ConfigError(f"{address!r} is no address", hint='Write "host:port", "[v6]:port" or "unix:/path"')
-    return host.strip("[]"), int(port)
 
 
 class Listener:
