@@ -125,7 +125,7 @@ def test_plain_metadata_of_a_call_is_transient() -> None:
         ({"timeout": True}, "option 'timeout' is True"),
         ({"pool": {"idle": 1}}, "Give an elanus.PoolOptions"),
         ({"limits": {}}, "Give an elanus.Limits"),
-        ({"middlewares": print}, "Give a list of functions"),
+        ({"middlewares": 1}, "Give a list of functions"),
         ({"acl": ["not a function"]}, "Give a list of functions"),
         ({"targets": ["nonsense"]}, "'nonsense' is no address"),
         ({"targets": "127.0.0.1:0"}, "an address to listen on"),
