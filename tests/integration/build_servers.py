@@ -132,7 +132,8 @@ class DebianServer:
 
 ETCD = GoServer("etcd", "go.etcd.io/etcd/server/v3")
 ETCD_34 = DebianServer("etcd", "etcd-server", "3.4.")
-SERVERS: tuple[GoServer | DebianServer, ...] = (ETCD, ETCD_34)
+CONSUL = GoServer("consul", ".")
+SERVERS: tuple[GoServer | DebianServer, ...] = (ETCD, ETCD_34, CONSUL)
 
 
 def main() -> int:

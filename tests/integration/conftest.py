@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.interop.build_peers import PeerBuildError
 
 from .build_servers import ETCD, ETCD_34

@@ -1,4 +1,4 @@
-"""Real registries for tests: one class per server, each on free loopback ports, in a folder of its own, ended by pid."""
+"""Real registries for tests: one class per server, on free loopback ports, in a folder of its own, ended by pid."""
 
 import base64
 import contextlib

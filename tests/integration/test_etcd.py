@@ -208,9 +208,9 @@ async def test_what_kitex_could_not_read_is_left_out_and_said_once(
 
 async def test_a_service_name_that_reaches_into_another_is_refused(etcd: EtcdServer) -> None:
     async with opened(EtcdRegistry, etcd) as registry, opened(EtcdResolver, etcd) as resolver:
-        with pytest.raises(ConfigError, match="a/b.*without '/'"):
+        with pytest.raises(ConfigError, match=r"a/b.*without '/'"):
             await registry.register("a/b", ONE)
-        with pytest.raises(ConfigError, match="a/b.*without '/'"):
+        with pytest.raises(ConfigError, match=r"a/b.*without '/'"):
             await first_of(resolver, "a/b")
         with pytest.raises(ConfigError, match=r"unix:/run/x.*advertise"):
             await registry.register("echo", Instance("unix:/run/x"))

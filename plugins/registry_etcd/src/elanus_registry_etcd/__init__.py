@@ -1,4 +1,4 @@
-"""Registry and resolver on etcd, by name: ``registry="etcd"``, ``resolver="etcd"``; or as objects with the same options."""
+"""Registry and resolver on etcd, by name: ``registry="etcd"``, ``resolver="etcd"``; or as objects with such options."""
 
 from __future__ import annotations
 

@@ -61,7 +61,9 @@ class EtcdConnection:
         :param path: service and method: ``"KV/Range"``. The request must be one that may be sent twice.
         :raises EtcdError: no member could be reached, or one of them refused.
         """
-        for left in reversed(range(len(self._targets))):
+        # A connection that worked may have broken long ago: that says nothing of the member, which gets another try.
+        attempts = len(self._targets) + self._current().answered
+        for left in reversed(range(attempts)):
             member = self._current()
             try:
                 return await self._with_token(member, lambda at, token: at.ask(path, request, token))
@@ -75,18 +77,17 @@ class EtcdConnection:
         raise AssertionError("there is at least one endpoint")
 
     @contextlib.asynccontextmanager
-    async def stream(self, path: str, request: Any, timeout: float | None = None) -> AsyncIterator[EtcdStream]:
+    async def stream(self, path: str, request: Any) -> AsyncIterator[EtcdStream]:
         """A call that streams both ways, on the member that answered last, with its first request sent.
 
-        :param timeout: seconds for the whole stream; ``None`` is no limit.
         :raises EtcdError: here and inside, when the member cannot be reached or ends it with an error.
         """
         member = self._current()
         stream: EtcdStream | None = None
         try:
             token = await self._known_token(member)
-            stream = member.open(path, token, timeout)
-            await self._begin(stream, request)
+            stream = member.open(path, token)
+            await stream.write(request)
             yield stream
         except EtcdError as error:
             if error.unreachable:
@@ -97,13 +98,6 @@ class EtcdConnection:
         finally:
             if stream is not None:
                 stream.cancel()
-
-    async def _begin(self, stream: EtcdStream, request: Any) -> None:
-        try:
-            async with asyncio.timeout(self._settings.timeout):
-                await stream.write(request)
-        except TimeoutError:
-            raise stream.silent("it did not take a request in time") from None
 
     async def aclose(self) -> None:
         """Close the connection. What is under way fails."""
@@ -163,6 +157,8 @@ class _Member:
 
     def __init__(self, target: str, settings: ConnectionSettings, api: EtcdApi) -> None:
         self.target = target
+        #: Whether it ever did, on this connection.
+        self.answered = False
         self._timeout = settings.timeout
         self._api = api
         self._channel = _channel(target, settings)
@@ -175,12 +171,29 @@ class _Member:
         return bound
 
     async def ask(self, path: str, request: Any, token: str) -> Any:
-        with _errors_of(self.target):
-            return await self._method(path)(request, timeout=self._timeout, metadata=_metadata(token))
+        async with self.patience("no answer in time"):
+            with _errors_of(self.target):
+                answer = await self._method(path)(request, metadata=_metadata(token))
+        self.answered = True
+        return answer
 
-    def open(self, path: str, token: str, timeout: float | None) -> EtcdStream:
+    def open(self, path: str, token: str) -> EtcdStream:
         with _errors_of(self.target):
-            return EtcdStream(self, self._method(path)(timeout=timeout, metadata=_metadata(token)))
+            return EtcdStream(self, self._method(path)(metadata=_metadata(token)))
+
+    @contextlib.asynccontextmanager
+    async def patience(self, text: str) -> AsyncIterator[None]:
+        """Give what is awaited inside the time of one request.
+
+        gRPC's own deadlines begin with the time of day, which may jump; the loop's clock does not.
+
+        :raises EtcdError: with *text*, when the time is over.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                yield
+        except TimeoutError:
+            raise EtcdError(self.target, text, grpc.StatusCode.DEADLINE_EXCEEDED) from None
 
     async def aclose(self) -> None:
         await self._channel.close()
@@ -197,13 +210,14 @@ class EtcdStream:
     async def write(self, request: Any) -> None:
         """Send one more request.
 
-        :raises EtcdError: the stream has ended.
+        :raises EtcdError: the stream has ended, or nobody takes the request in time.
         """
-        with _errors_of(self.member.target):
-            await self._call.write(request)
+        async with self.member.patience("it did not take a request in time"):
+            with _errors_of(self.member.target):
+                await self._call.write(request)
 
     async def read(self) -> Any:
-        """The next response. Cancelling this ends the stream.
+        """The next response, however long it takes. Cancelling this ends the stream.
 
         :raises EtcdError: the stream has ended.
         """
@@ -213,9 +227,13 @@ class EtcdStream:
             raise EtcdError(self.member.target, "it ended the stream", grpc.StatusCode.UNAVAILABLE)
         return response
 
-    def silent(self, text: str) -> EtcdError:
-        """The error of a member that says nothing when it should; another one may do better."""
-        return EtcdError(self.member.target, text, grpc.StatusCode.DEADLINE_EXCEEDED)
+    async def first(self) -> Any:
+        """The response that has to come at once.
+
+        :raises EtcdError: the stream has ended, or it did not come in time.
+        """
+        async with self.member.patience("no answer in time"):
+            return await self.read()
 
     def ended(self, text: str) -> EtcdError:
         """The error of a stream that the member, which is well, has ended or made useless."""
@@ -258,7 +276,9 @@ def _channel(target: str, settings: ConnectionSettings) -> grpc.aio.Channel:
         ("grpc.max_reconnect_backoff_ms", max(connect_ms, 1000)),
         # A connection that died without a word: nothing else would ever notice on one that only listens.
         ("grpc.keepalive_time_ms", round(settings.keepalive_time * 1000)),
+        # Older releases of gRPC go by the first of these, newer ones by the second, whose default is a minute.
         ("grpc.keepalive_timeout_ms", round(settings.timeout * 1000)),
+        ("grpc.http2.ping_timeout_ms", round(settings.timeout * 1000)),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.max_receive_message_length", _MAX_RESPONSE_BYTES),
         # The proxy of the environment is for the way out; a registry is near.

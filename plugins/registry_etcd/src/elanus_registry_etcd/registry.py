@@ -41,8 +41,8 @@ class EtcdRegistry(ReconcilingRegistry):
             first_retry=min(0.25, ttl / 12),
             longest_retry=min(5.0, ttl / 3),
         )
-        # A step of several requests meets a dead member with its first one only, and goes round all of them once.
-        step_timeout = settings.timeout * (len(settings.endpoints) + 1)
+        # Of a step of several requests one at most finds its connection dead, and goes round all members once.
+        step_timeout = settings.timeout * (len(settings.endpoints) + 2)
         super().__init__("etcd", EtcdAnnouncer(settings), rhythm, step_timeout)
         self._settings = settings
 
@@ -93,8 +93,8 @@ class EtcdAnnouncer(Announcer):
         if lease is None:
             return False
         request = self._etcd.api.LeaseKeepAliveRequest(ID=lease)
-        async with self._etcd.stream("Lease/LeaseKeepAlive", request, self._settings.timeout) as stream:
-            answer = await stream.read()
+        async with self._etcd.stream("Lease/LeaseKeepAlive", request) as stream:
+            answer = await stream.first()
         if answer.TTL > 0:
             return True
         del self._leases[own]

@@ -174,17 +174,12 @@ class _Follower:
             self._etcd.stream("Watch/Watch", api.WatchRequest(create_request=create)) as stream,
             _Reader(stream) as reader,
         ):
-            response = await reader.next(self._settings.timeout)
-            if response is None:
-                raise stream.silent("it did not confirm the watch in time")
-            poll_at = now()
+            self._apply(await stream.first(), stream)
             while True:
-                if response is not None:
+                poll_at = now() + self._settings.poll_interval * random.uniform(0.9, 1.0)
+                while (response := await reader.next(poll_at - now())) is not None:
                     self._apply(response, stream)
-                else:
-                    await self._poll(stream)
-                    poll_at = now() + self._settings.poll_interval * random.uniform(0.9, 1.0)
-                response = await reader.next(poll_at - now())
+                await self._poll(stream)
 
     def _apply(self, response: Any, stream: EtcdStream) -> None:
         if response.compact_revision:

@@ -1,0 +1,5 @@
+namespace py echo
+
+service Echo {
+    string echo(1: string message)
+}
