@@ -233,6 +233,21 @@ def test_a_reply_that_is_not_for_this_call(harness: Any, mux: bool, how: dict[st
     virtual(scenario)
 
 
+def test_nothing_is_given_out_behind_a_broken_message(harness: Any) -> None:
+    async def scenario() -> None:
+        connection, script = harness.scripted_client(mux=True)
+        one = await ask(harness, connection, script)
+        other = await ask(harness, connection, script)
+        broken = harness.message("another", one[0].seq_id, PAYLOAD, kind=REPLY)
+        script.wire.write(broken + harness.message("echo", other[0].seq_id, PAYLOAD, kind=REPLY) * 2)
+        await harness.settle()
+        assert isinstance(one[1].exception(), RemoteProtocolError)
+        assert isinstance(other[1].exception(), RemoteProtocolError)
+        assert (connection.busy, connection.free) == (0, 0)
+
+    virtual(scenario)
+
+
 def test_a_reply_with_another_sequence_id(harness: Any) -> None:
     async def scenario() -> None:
         for name, framing in (("framed", FRAMED), ("buffered", BUFFERED), ("ttheader", TTHEADER_FRAMED)):

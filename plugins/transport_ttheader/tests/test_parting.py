@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import elanus
 from elanus.errors import ApplicationError, ConnectionLostError
 from elanus_transport_ttheader import link as link_module
 from elanus_transport_ttheader.protocol import thrift
@@ -180,3 +181,32 @@ async def test_shared_connection_outlives_every_error_reply(harness: Any) -> Non
     script.wire.write(harness.message(seq_id=first.seq_id, payload=payload_of(b"r"), kind=MessageType.REPLY))
     assert await other == payload_of(b"r")
     assert connection.free > 0
+
+
+async def test_server_answers_the_requests_that_waited_for_their_turn_before_it_stops(harness: Any) -> None:
+    class Handlers:
+        async def echo(self, value: Any) -> Any:
+            await asyncio.sleep(0.02)
+            return value
+
+        other = fire = echo
+
+        async def stream(self, items: Any) -> Any:
+            async for item in items:
+                yield item
+
+    server = elanus.Server(drain_delay=0)
+    server.add_service(harness.service, Handlers())
+    host, _, port = (await server.start("127.0.0.1:0")).rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    requests = [harness.message(seq_id=number, payload=payload_of(b"x"), framing=FRAMED) for number in range(1, 4)]
+    writer.write(b"".join(requests))
+    while server.calls == 0:
+        await asyncio.sleep(0.001)
+    await server.stop()
+    answers = [
+        harness.message(seq_id=number, payload=payload_of(b"x"), framing=FRAMED, kind=MessageType.REPLY)
+        for number in range(1, 4)
+    ]
+    assert await reader.read() == b"".join(answers)
+    writer.close()

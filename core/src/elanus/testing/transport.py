@@ -275,7 +275,7 @@ class TransportSuite(TransportCalls):
             async with self.peers(unix=path) as peers:
                 connection = await peers.connect()
                 assert await peers.ask(connection, "echo", "local") == "local"
-                assert connection.peer
+                assert connection.peer == f"unix:{path}"
 
         with tempfile.TemporaryDirectory() as folder:
             self.run(scenario(f"{folder}/socket"))

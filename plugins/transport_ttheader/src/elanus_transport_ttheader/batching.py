@@ -161,8 +161,8 @@ class BatchingProtocol(asyncio.Protocol):
 
 
 def peer_name(wire: asyncio.Transport) -> str:
-    """The address of the other side: ``"host:port"``, ``"[v6]:port"``, or ``"unix"``."""
+    """The address of the other side: ``"host:port"``, ``"[v6]:port"``, or ``"unix:/path"``, the path if it has one."""
     name = wire.get_extra_info("peername")
     if isinstance(name, tuple):
         return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-    return "unix"
+    return f"unix:{name}" if isinstance(name, str) and name else "unix"

@@ -199,7 +199,8 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         for message in receiver.receive(data):
             entry = pending.pop(message.frame_id, None)
             if entry is None:
-                self._stray(message)
+                if not self._closing:
+                    self._stray(message)
                 continue
             future, call = entry
             self.busy -= 1
@@ -333,9 +334,10 @@ class TTHeaderConnection(BatchingProtocol, Connection):
             self._wire.abort()
 
     def _fail_calls(self, error: ElanusError) -> None:
-        pending, self._pending = self._pending, {}
+        futures = [*(future for future, _ in self._pending.values()), *self._unwritten]
+        self._pending.clear()
         self.busy = 0
-        for future in [*(future for future, _ in pending.values()), *self._unwritten]:
+        for future in futures:
             if not future.done():
                 future.set_exception(copy(error))  # each caller raises one of its own
         self._unwritten.clear()
