@@ -236,9 +236,9 @@ async def loopback(
     peers = Peers(transport, dispatcher, f"unix:{unix}", client)
     loop = asyncio.get_running_loop()
     if unix:
-        listener = await loop.create_unix_server(lambda: _Newcomer(peers, server), unix)
+        listener = await loop.create_unix_server(lambda: _Newcomer(peers, server), unix, ssl=server.ssl)
     else:
-        listener = await loop.create_server(lambda: _Newcomer(peers, server), "127.0.0.1", 0)
+        listener = await loop.create_server(lambda: _Newcomer(peers, server), "127.0.0.1", 0, ssl=server.ssl)
         peers.address = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     try:
         yield peers
