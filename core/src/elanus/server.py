@@ -36,6 +36,9 @@ __all__ = ["Server"]
 
 _log = logging.getLogger("elanus.server")
 
+#: Seconds between two looks at whether every request has its answer.
+_LOOK_AGAIN = 0.005
+
 Hook: TypeAlias = Callable[[], Awaitable[None] | None]
 
 
@@ -313,9 +316,12 @@ class Server:
         await self._withdraw(running, until)
         running.listener.stop_accepting()
         running.listener.drain()
-        if running.listener.links:
+        if not running.listener.empty:
             await asyncio.sleep(self._options.drain_delay)
         running.listener.close_idle()
+        # A request that waits for its turn on a connection is no call of the dispatcher's yet.
+        while running.listener.busy and not running.dispatcher.hurried and monotonic() < until:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_AGAIN)
         cancelled = await running.dispatcher.drain(max(0.0, until - monotonic()))
         if cancelled:
             _log.warning("%d calls were cancelled: drain_timeout=%g s", cancelled, self._options.drain_timeout)

@@ -45,6 +45,7 @@ class Gates:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_IDLE_LINGER", "_MUX_LINGER", "_MUX_SETTLE"):
         monkeypatch.setattr(link_module, name, 0.01)
+    monkeypatch.setattr(link_module, "_MUX_LEAD", 0.0)
 
 
 def payload_of(token: bytes) -> bytes:
@@ -184,8 +185,11 @@ async def test_shared_connection_outlives_every_error_reply(harness: Any) -> Non
 
 
 async def test_server_answers_the_requests_that_waited_for_their_turn_before_it_stops(harness: Any) -> None:
+    begun = asyncio.Event()
+
     class Handlers:
-        async def echo(self, value: Any) -> Any:
+        async def echo(self, value: str = "") -> str:
+            begun.set()
             await asyncio.sleep(0.02)
             return value
 
@@ -201,8 +205,7 @@ async def test_server_answers_the_requests_that_waited_for_their_turn_before_it_
     reader, writer = await asyncio.open_connection(host, int(port))
     requests = [harness.message(seq_id=number, payload=payload_of(b"x"), framing=FRAMED) for number in range(1, 4)]
     writer.write(b"".join(requests))
-    while server.calls == 0:
-        await asyncio.sleep(0.001)
+    await begun.wait()
     await server.stop()
     answers = [
         harness.message(seq_id=number, payload=payload_of(b"x"), framing=FRAMED, kind=MessageType.REPLY)

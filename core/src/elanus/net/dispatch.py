@@ -79,7 +79,8 @@ class HandlerDispatcher(Dispatcher):
         #: Calls in flight, each with the task that runs it.
         self.running: dict[Call, asyncio.Task[None]] = {}
         self._idle: asyncio.Future[None] | None = None
-        self._hurried = False
+        #: Nobody wants to wait for calls in flight any longer.
+        self.hurried = False
 
     def route(self, service: str | None, method: str, wire: str) -> Route:
         return self._routes.find(service, method, wire)
@@ -138,7 +139,7 @@ class HandlerDispatcher(Dispatcher):
 
     def hurry(self) -> None:
         """Let :meth:`drain` wait no longer, or not at all."""
-        self._hurried = True
+        self.hurried = True
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
@@ -148,7 +149,7 @@ class HandlerDispatcher(Dispatcher):
         :returns: how many calls were cancelled.
         """
         self._sweep()
-        if self.running and not self._hurried:
+        if self.running and not self.hurried:
             self._idle = self._loop.create_future()
             await asyncio.wait([self._idle], timeout=timeout)
             self._idle = None

@@ -41,6 +41,7 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._unix_path: str | None = None
         self._newcomers: set[_Newcomer] = set()
+        self._draining = False
         #: Connections that a transport has taken over.
         self.links: set[ServerLink] = set()
         self.refused = 0
@@ -107,6 +108,8 @@ class Listener:
         """Drain and close *link* together with the others."""
         self.links.add(link)
         link.closed.add_done_callback(lambda _: self.links.discard(link))
+        if self._draining:
+            link.drain()
 
     def discard(self, newcomer: _Newcomer) -> None:
         """A connection has ended before it showed what it speaks."""
@@ -127,14 +130,28 @@ class Listener:
             self._unix_path = None
 
     def drain(self) -> None:
-        """Tell every peer to send new calls elsewhere."""
-        for newcomer in list(self._newcomers):
-            newcomer.close()
+        """Tell every peer to send new calls elsewhere.
+
+        Those who have sent nothing yet are told when they do: their first request may be on its way.
+        """
+        self._draining = True
         for link in list(self.links):
             link.drain()
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no connection."""
+        return not self.links and not self._newcomers
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request was read and not yet answered, those included that wait for their turn."""
+        return any(link.busy for link in self.links)
+
     def close_idle(self) -> None:
         """Close every connection without a call in flight."""
+        for newcomer in list(self._newcomers):
+            newcomer.close()
         for link in [link for link in self.links if link.busy == 0]:
             link.close()
 
