@@ -183,6 +183,18 @@ def test_an_error_reply_is_matched_by_nothing_but_its_turn(harness: Any) -> None
     virtual(scenario)
 
 
+def test_an_error_reply_to_another_call_is_no_answer(harness: Any) -> None:
+    async def scenario() -> None:
+        for name, framing in (("framed", FRAMED), ("buffered", BUFFERED), ("ttheader", TTHEADER_FRAMED)):
+            connection, script = harness.scripted_client(name)
+            call, future, _ = await ask(harness, connection, script)
+            await answer(harness, script, call.seq_id - 1, write_exception(6, "late"), kind=EXCEPTION, framing=framing)
+            assert "bad sequence ID" in str(future.exception())
+            assert connection.free == 0
+
+    virtual(scenario)
+
+
 def test_an_error_reply_on_a_shared_connection_needs_its_id(harness: Any) -> None:
     async def scenario() -> None:
         connection, script = harness.scripted_client(mux=True)

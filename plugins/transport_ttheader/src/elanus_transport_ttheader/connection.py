@@ -247,11 +247,13 @@ class TTHeaderConnection(BatchingProtocol, Connection):
 
     def _unusual(self, message: Message[ReplyHeaders], future: asyncio.Future[Payload], call: Call) -> None:
         """An answer to *call* that is an error reply, or breaks the rules."""
-        if message.kind == _EXCEPTION:
+        ids = (message.seq_id, message.frame_id)
+        # Kitex servers answer what they could not decode with sequence id 0; no client looks at the name then.
+        if message.kind == _EXCEPTION and (call.seq_id in ids or 0 in ids):
             self._settle(message, call)
             self._raise_remote(message, future)
             return
-        if message.kind not in (_REPLY, _STREAM):  # Kitex takes type 5 for an answer too
+        if message.kind not in (_REPLY, _STREAM, _EXCEPTION):  # Kitex takes type 5 for an answer too
             text = f"invalid message type {message.kind} in an answer"
         elif message.method != call.method.name:
             text = f"wrong method name, expect={call.method.name}, actual={message.method}"
@@ -291,9 +293,8 @@ class TTHeaderConnection(BatchingProtocol, Connection):
             self._reserved.discard(message.frame_id)
         elif self._oneway_ids is not None and message.frame_id in self._oneway_ids:
             pass  # the server's IDL has it as two-way; its answer is nobody's
-        elif self._pending and not self._mux:
-            # Turns: it can only be for the call in flight. Kitex servers answer what they could not decode with
-            # sequence id 0, and no client looks at the id or the name of an error reply.
+        elif len(self._pending) == 1 and not self._mux:
+            # Turns: it can only be for the call in flight, or break the rules.
             _, (future, call) = self._pending.popitem()
             self.busy -= 1
             self._unusual(message, future, call)
