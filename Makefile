@@ -30,8 +30,9 @@ $(SETUP): $(PROJECTS)
 	$(BIN)/uv sync --quiet --all-groups --inexact
 	@touch $@
 
-demo: setup  ## Three instances, one killed under load; then Kitex on either end.
-	$(BIN)/python -m examples.demo
+REGISTRY ?= file
+demo: setup  ## Three instances, one killed under load; then Kitex on either end. REGISTRY=file, etcd or consul.
+	REGISTRY=$(REGISTRY) $(BIN)/python -m examples.demo
 
 test: check unit pythons wheels interop  ## Everything that must hold.
 

@@ -21,6 +21,7 @@ import elanus
 from examples.service import echo
 
 ROOT = Path(__file__).parents[1]
+Options = dict[str, object]
 INSTANCES = 3
 CONCURRENCY = 30
 SECONDS = 3.0
@@ -173,12 +174,50 @@ async def call_kitex(binary: str) -> None:
 
 
 @contextlib.contextmanager
-def a_registry_of_our_own() -> Iterator[None]:
+def a_registry_of_our_own(kind: str) -> Iterator[None]:
     """A registry for this demo alone, which its processes inherit through the environment."""
-    with tempfile.TemporaryDirectory(prefix="elanus-demo-") as directory:
-        os.environ["REGISTRY"] = "file"
-        os.environ["REGISTRY_OPTIONS"] = json.dumps({"directory": f"{directory}/registry", "ttl": 3.0})
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="elanus-demo-")))
+        try:
+            shared, announced = STARTERS[kind](folder, stack)
+        except RuntimeError as error:  # it could not be built, or did not start
+            raise SystemExit(f"demo: {error}") from None
+        os.environ["REGISTRY"] = kind
+        os.environ["REGISTRY_OPTIONS"] = json.dumps(shared)
+        os.environ["REGISTER_OPTIONS"] = json.dumps(announced)
         yield
+
+
+def start_nothing(folder: Path, stack: contextlib.ExitStack) -> tuple[Options, Options]:
+    """Files need no server."""
+    return {"directory": str(folder / "registry"), "ttl": 3.0}, {}
+
+
+def start_etcd(folder: Path, stack: contextlib.ExitStack) -> tuple[Options, Options]:
+    """A real etcd, built from its module."""
+    from tests.integration.build_servers import ETCD
+    from tests.integration.servers import EtcdServer
+
+    server = EtcdServer(ETCD.binary(), folder)
+    server.start()
+    stack.callback(server.kill)
+    print(f"etcd {server.version()} at {server.address}")
+    return {"endpoints": [server.address]}, {"ttl": 3}
+
+
+def start_consul(folder: Path, stack: contextlib.ExitStack) -> tuple[Options, Options]:
+    """A real Consul, built from its module."""
+    from tests.integration.build_servers import CONSUL
+    from tests.integration.consul_server import ConsulServer
+
+    server = ConsulServer(CONSUL.binary(), folder)
+    server.start()
+    stack.callback(server.kill)
+    print(f"Consul {server.version()} at {server.address}")
+    return {"address": [server.address]}, {}
+
+
+STARTERS = {"file": start_nothing, "etcd": start_etcd, "consul": start_consul}
 
 
 def check(holds: bool, promise: str) -> None:
@@ -188,9 +227,12 @@ def check(holds: bool, promise: str) -> None:
 
 
 async def main() -> None:
+    kind = os.environ.get("REGISTRY", "file")
+    if kind not in STARTERS:
+        raise SystemExit(f"demo: REGISTRY={kind} is not one of {', '.join(STARTERS)}")
     elanus.register("examples.discovery")
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(a_registry_of_our_own())
+        stack.enter_context(a_registry_of_our_own(kind))
         instances = [await stack.enter_async_context(instance()) for _ in range(INSTANCES)]
         await kill_one_under_load(instances)
         await talk_to_kitex(instances[1].address)
