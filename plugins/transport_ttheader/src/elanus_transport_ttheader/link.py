@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from elanus.call import Call
 from elanus.contracts.transport import ServerLink
-from elanus.deadline import Deadline
 from elanus.errors import ElanusError, RemoteProtocolError
 from elanus.options import CallOptions
 from elanus_transport_ttheader.batching import BatchingProtocol
@@ -63,12 +62,14 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
     __slots__ = (
         "_batch",
         "_closing",
+        "_crc32c",
         "_draining",
         "_ending",
         "_goodbye",
         "_held_bytes",
         "_holding",
         "_idle_timer",
+        "_most",
         "_mux",
         "_paused",
         "_receiver",
@@ -85,6 +86,8 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
         self.closed: asyncio.Future[None] = loop.create_future()
         self.busy = 0
         self._served = served
+        self._crc32c = served.crc32c
+        self._most = options.limits.calls_per_connection
         self._receiver = Receiver(served.memo, NO_REQUEST_HEADERS, options.limits)
         self._running: dict[Call, _Active] = {}
         self._waiting: deque[Message[RequestHeaders]] | None = None
@@ -122,27 +125,26 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
 
     def _take(self, messages: list[Message[RequestHeaders]]) -> None:
         """Start the requests of one read, or let them wait. Answers that are given at once leave together."""
-        self.busy += len(messages)
-        for message in messages:
-            self._held_bytes += message.size
         now = monotonic()
+        self.busy += len(messages)
         flushing, self._flushing, self._batch = self._flushing, True, True
         for message in messages:
+            self._held_bytes += message.size
             if self._ending:
                 self._drop(message)
-            elif self._waiting or not self._may_start(message):
-                self._wait(message)
-            else:
+            elif not self._waiting and self._may_start(message):
                 self._start(message, now)
+            else:
+                self._wait(message)
         self._flushing, self._batch = flushing, False
         if not flushing:
             self._write_out()
         self._go_on()
 
     def _may_start(self, message: Message[RequestHeaders]) -> bool:
-        if self._turn or self._holding or len(self._running) >= self._options.limits.calls_per_connection:
-            return False
-        return not self._running or message.flags & FLAG_OUT_OF_ORDER != 0
+        if message.flags & FLAG_OUT_OF_ORDER:
+            return not self._turn and not self._holding and len(self._running) < self._most
+        return not self._running and not self._holding
 
     def _wait(self, message: Message[RequestHeaders]) -> None:
         if self._waiting is None:
@@ -191,9 +193,8 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
             call.headers = headers.values
             call.log_id = headers.log_id
             if headers.timeout_ms:
-                seconds = headers.timeout_ms / 1000
-                call.deadline = Deadline(now + seconds)
-                call.limit = ("deadline", seconds)
+                call.limit = headers.limit
+                call.deadline = now + headers.limit[1]  # type: ignore[assignment]  # a Deadline, without a call
             if headers.retry:
                 call.attempt = headers.retry
                 call.retried = True
@@ -218,7 +219,7 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
             self._turn = False
         if active.target.oneway:
             pass
-        elif error is None and payload is not None and self._is_plain(call):
+        elif not (error or payload is None or call.reply_metadata or call.biz_status or self._draining or self._crc32c):
             head = active.target.heads.plain(message)(message.seq_id, len(payload))
             call.sent_bytes = len(head) + len(payload)
             self._write(head, payload)
@@ -226,10 +227,6 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
             self._answer_in_full(active, call, payload, error)
         if not self._batch and (self._waiting or self._paused or self._ending or self._draining):
             self._go_on()
-
-    def _is_plain(self, call: Call) -> bool:
-        """Whether nothing but the payload goes back."""
-        return not (call.reply_metadata or call.biz_status or self._draining or self._served.crc32c)
 
     def _answer_in_full(self, active: _Active, call: Call, payload: bytes | None, error: ElanusError | None) -> None:
         message = active.message

@@ -54,6 +54,7 @@ class RequestHeaders:
         "caller",
         "caller_method",
         "checksum",
+        "limit",
         "log_id",
         "metadata",
         "peer",
@@ -72,6 +73,8 @@ class RequestHeaders:
         self.log_id = ints.get(IntKey.LOG_ID, "")
         #: Milliseconds that the caller has left; 0 when it does not say.
         self.timeout_ms = _count(ints.get(IntKey.RPC_TIMEOUT, ""))
+        #: The same in seconds, as a call names the limit of its deadline.
+        self.limit = ("deadline", self.timeout_ms / 1000)
         self.peer = strings.get(_REMOTE_ADDRESS_KEY, "")
         self.checksum = strings.get(CHECKSUM_KEY, "")
         self.metadata = _metadata(strings)
@@ -86,6 +89,7 @@ class RequestHeaders:
         for name in RequestHeaders.__slots__:
             setattr(other, name, getattr(self, name))
         other.timeout_ms = _count(text)
+        other.limit = ("deadline", other.timeout_ms / 1000)
         other.values = MappingProxyType({**self.values, IntKey.RPC_TIMEOUT: text})
         return other
 
