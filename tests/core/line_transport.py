@@ -6,10 +6,10 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+from elanus.address import split_address
 from elanus.call import Call
 from elanus.contracts.transport import Connection, LinkOptions, RawStream, ServerLink, Sniff, Transport
 from elanus.errors import ApplicationError, ConnectFailedError, ConnectionLostError, ElanusError
-from elanus.net.listener import split_address
 from elanus.options import CallOptions
 
 if TYPE_CHECKING:
