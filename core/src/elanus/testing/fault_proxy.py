@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -159,7 +160,11 @@ class FaultProxy:
                 self.accepted += 1
                 link = asyncio.create_task(self._run_link(client), name=f"connection of fault proxy {self.address}")
                 self._links.add(link)
-                link.add_done_callback(self._links.discard)
+                link.add_done_callback(partial(self._forget, client))
+
+    def _forget(self, client: socket.socket, link: asyncio.Task[None]) -> None:
+        self._links.discard(link)
+        client.close()  # still open where the task was cancelled before its first step
 
     async def _run_link(self, client: socket.socket) -> None:
         ends = [client]
