@@ -22,6 +22,7 @@ type connecting struct {
 	connectTimeoutMs int
 	timeoutMs        int
 	noMetaHandlers   bool
+	resolving        resolving
 }
 
 func (c *connecting) addTo(flags *flag.FlagSet, transport string) {
@@ -36,10 +37,11 @@ func (c *connecting) addTo(flags *flag.FlagSet, transport string) {
 	flags.IntVar(&c.connectTimeoutMs, "connect-timeout-ms", 2000, "0 leaves Kitex's 50 ms, which is then not on the wire")
 	flags.IntVar(&c.timeoutMs, "timeout-ms", 0, "RPC timeout of every call; 0 sets none")
 	flags.BoolVar(&c.noMetaHandlers, "no-meta-handlers", false, "leave ClientTTHeaderHandler out")
+	c.resolving.addTo(flags)
 }
 
 func (c *connecting) options() ([]client.Option, error) {
-	targets, err := addresses(c.address)
+	servers, err := c.resolving.options(c.address)
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +49,8 @@ func (c *connecting) options() ([]client.Option, error) {
 	if err != nil {
 		return nil, err
 	}
+	options = append(options, servers...)
 	options = append(options,
-		client.WithHostPorts(targets...),
 		client.WithClientBasicInfo(&rpcinfo.EndpointBasicInfo{ServiceName: c.name}),
 		client.WithMetaHandler(seenByClient()))
 	if !c.noMetaHandlers {

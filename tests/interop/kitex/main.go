@@ -19,6 +19,7 @@ var subcommands = []struct {
 	{"server", runServer, "serve Interop (and Other) until SIGTERM"},
 	{"client", runClient, "make the calls that come as JSON lines on stdin"},
 	{"load", runLoad, "echo at a steady rate, and check that every reply is the call's own"},
+	{"resolve", runResolve, "show what a registry has of the names that come as lines on stdin"},
 	{"bench-server", runBenchServer, "serve Bench until SIGTERM"},
 	{"bench-client", runBenchClient, "measure echo calls for some seconds"},
 	{"version", runVersion, "print the versions of Kitex and Go"},

@@ -49,8 +49,10 @@ func (l *listening) options() []server.Option {
 
 func runServer(arguments []string) error {
 	var listening listening
+	var announcing announcing
 	flags := newFlags("server")
 	listening.addTo(flags)
+	announcing.addTo(flags)
 	noMetaHandlers := flags.Bool("no-meta-handlers", false, "leave ServerTTHeaderHandler out")
 	crc32c := flags.Bool("crc32c", false, "write payload checksums, verify those that come")
 	contextTimeout := flags.Bool("context-timeout", false, "the caller's timeout ends the handler's context (WithEnableContextTimeout)")
@@ -61,7 +63,12 @@ func runServer(arguments []string) error {
 		return err
 	}
 
-	options := append(listening.options(),
+	announced, err := announcing.options()
+	if err != nil {
+		return err
+	}
+	options := append(listening.options(), announced...)
+	options = append(options,
 		server.WithServerBasicInfo(&rpcinfo.EndpointBasicInfo{ServiceName: *name}),
 		server.WithMetaHandler(seenByServer()),
 		server.WithEnableContextTimeout(*contextTimeout))
