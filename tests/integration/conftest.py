@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from tests.interop.build_peers import PeerBuildError
 
-from .build_servers import ETCD, ETCD_34
+from .build_servers import CONSUL, ETCD, ETCD_34
+from .consul_server import ConsulFactory, ConsulServer
 from .servers import Certificates, EtcdServer
 
 EtcdFactory = Callable[..., EtcdServer]
@@ -84,4 +85,39 @@ def etcd(etcd_binary: Path) -> Iterator[EtcdServer]:
 def etcd_34(etcd_34_binary: Path) -> Iterator[EtcdServer]:
     """One etcd 3.4 for the tests of a module."""
     with _factory(etcd_34_binary) as start:
+        yield start()
+
+
+@pytest.fixture(scope="session")
+def consul_binary() -> Path:
+    """Consul, built from its module. That takes minutes on a cold machine."""
+    return binary_of(CONSUL.binary)
+
+
+@contextlib.contextmanager
+def _consuls(binary: Path) -> Iterator[ConsulFactory]:
+    with contextlib.ExitStack() as running:
+
+        def start(**options: object) -> ConsulServer:
+            folder = Path(tempfile.mkdtemp(prefix="elanus-consul-"))
+            running.callback(shutil.rmtree, folder, ignore_errors=True)
+            server = ConsulServer(binary, folder, **options)  # type: ignore[arg-type]  # its own keywords
+            running.callback(server.kill)
+            server.start()
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def start_consul(consul_binary: Path) -> Iterator[ConsulFactory]:
+    """``server = start_consul()``: a Consul of the test's own; the keywords are those of :class:`ConsulServer`."""
+    with _consuls(consul_binary) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def consul(consul_binary: Path) -> Iterator[ConsulServer]:
+    """One Consul for the tests of a module."""
+    with _consuls(consul_binary) as start:
         yield start()

@@ -4,14 +4,14 @@ import http.client
 import json
 import shutil
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from .servers import Certificates, ServerError, ServerProcess, free_ports
 
-__all__ = ["ConsulServer"]
+__all__ = ["ConsulFactory", "ConsulServer"]
 
 #: The token that may do everything, where users are known. Consul wants it to look like this.
 ROOT_TOKEN = "5e2d3c1a-0000-4000-8000-000000000001"
@@ -157,3 +157,6 @@ class ConsulServer(ServerProcess):
         """Change what the user of :meth:`new_token` may do."""
         policy = self.ask(f"acl/policy/name/{name}")["ID"]
         self.put(f"acl/policy/{policy}", Name=name, Rules=rules)
+
+
+ConsulFactory = Callable[..., ConsulServer]

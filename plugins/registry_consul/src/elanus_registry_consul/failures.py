@@ -41,6 +41,8 @@ class ConsulError(Exception):
         lowered = self.text.lower()
         if "ssl" in lowered or "certificate" in lowered:
             return "Check the options 'tls', 'verify', 'ca_file', 'cert_file' and 'key_file'"
+        if "path to datacenter" in lowered:
+            return "Check the option 'datacenter'"
         if self.status == 400:
             return "Check the options 'tls' and 'datacenter', and what is announced"
         if "leader" in lowered:

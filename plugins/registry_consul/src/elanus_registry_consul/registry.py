@@ -92,8 +92,12 @@ class ConsulAnnouncer(Announcer):
         service = await self._service(name, instance)
         if service is None or not same_service(instance, service):
             return False
-        # The agent tells its servers again by itself, in a minute or more; announcing makes it do so now.
-        return service_id(name, instance.address) not in self._spread or await self._seen(name, instance)
+        if service_id(name, instance.address) not in self._spread or await self._seen(name, instance):
+            return True
+        # The agent believes that its servers know. It would look after that in a minute or more; what it is told anew
+        # it tells them now.
+        await self.withdraw(name, instance)
+        return False
 
     async def withdraw(self, name: str, instance: Instance) -> None:
         own = service_id(name, instance.address)
