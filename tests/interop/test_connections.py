@@ -83,6 +83,7 @@ async def test_killed_server_fails_the_calls_in_flight_py_to_go(kitex_server: Se
             with pytest.raises(elanus.ConnectionLostError) as lost:
                 await call
             assert (lost.value.instance, lost.value.sent, lost.value.method) == (server.address, True, "sleep")
+        await server.wait()  # until then it may still accept
         with pytest.raises(elanus.NoInstanceError, match=server.address):
             await client.ping()
 
