@@ -158,3 +158,10 @@ async def test_a_dropped_client_goes_without_the_collector() -> None:
             assert gone() is None
         finally:
             gc.enable()
+
+
+def test_values_sent_back_must_be_texts() -> None:
+    call = make_call("get", service="Store")
+    for send in (call.send_back, call.send_trailer):
+        with pytest.raises(TypeError, match="text to text"):
+            send("n", 3)  # type: ignore[arg-type]

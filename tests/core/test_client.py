@@ -330,7 +330,7 @@ async def test_a_first_look_up_that_fails_is_the_calls_error_and_the_next_call_l
 
 async def test_calls_before_the_start_and_after_the_close_say_so() -> None:
     each = client()
-    with pytest.raises(StateError, match=r"the client of Store is new\. Use `async with elanus\.Client"):
+    with pytest.raises(StateError, match=r"the client of Store is not started\. Use `async with elanus\.Client"):
         await each.get("k")
     async with each:
         with pytest.raises(StateError, match="the client of Store is running"):

@@ -158,3 +158,15 @@ def test_what_was_tried_is_in_the_text_and_on_the_error() -> None:
 )
 def test_policies_can_tell_what_may_be_tried_again(error: ElanusError, retryable: bool, sent: bool) -> None:
     assert (error.retryable, error.sent) == (retryable, sent)
+
+
+@pytest.mark.parametrize("code", ["E42", None, 1.5, True, 0, 2**31, -(2**31) - 1])
+def test_a_business_status_that_the_wire_cannot_carry_fails_where_it_is_made(code: object) -> None:
+    with pytest.raises(TypeError, match="32-bit integer"):
+        BizStatusError(code)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("values", [("text", {"k": 1}), ("text", {1: "v"}), (b"bytes", {})])
+def test_a_business_status_is_made_of_texts(values: tuple[object, object]) -> None:
+    with pytest.raises(TypeError, match="must be texts"):
+        BizStatusError(1, *values)  # type: ignore[arg-type]

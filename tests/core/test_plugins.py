@@ -46,12 +46,14 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.setattr(plugins, "_process", None)
     modules: list[str] = []
 
-    def run(name: str, source: str, *, requires: str = "elanus", version: str = "1.0") -> str:
+    def run(name: str, source: str, *, requires: str = "elanus", version: str = "1.0", distribution: str = "") -> str:
         module = f"throw_away_{name}"
         (tmp_path / f"{module}.py").write_text(textwrap.dedent(source))
         info = tmp_path / f"{module}-{version}.dist-info"
         info.mkdir()
-        metadata = f"Metadata-Version: 2.1\nName: {module}\nVersion: {version}\nRequires-Dist: {requires}\n"
+        metadata = (
+            f"Metadata-Version: 2.1\nName: {distribution or module}\nVersion: {version}\nRequires-Dist: {requires}\n"
+        )
         (info / "METADATA").write_text(metadata)
         (info / "entry_points.txt").write_text(f"[elanus]\n{name} = {module}\n")
         modules.append(module)
@@ -100,7 +102,7 @@ BROKEN = {
     ),
     "takes_other_arguments": (
         "from elanus import hookimpl\n@hookimpl\ndef elanus_balancers(colour):\n    return []",
-        "cannot be registered",
+        r"elanus_balancers\(\) has no argument 'colour'\. It takes none",
     ),
     "raises_in_its_hook": (
         "from elanus import hookimpl\n@hookimpl\ndef elanus_balancers():\n    raise KeyError('x')",
@@ -402,9 +404,48 @@ def test_a_name_in_elanus_plugins_that_is_nothing_says_so(
 
 
 def test_an_attribute_of_a_module_may_be_named(install: Install) -> None:
-    module = install("holder", "from types import SimpleNamespace\nclass Inner:\n    pass\ninner = Inner()\n")
+    source = """
+        import elanus
+
+        class Inner:
+            @elanus.hookimpl
+            def elanus_balancers(self):
+                return []
+
+        inner = Inner()
+    """
+    module = install("holder", textwrap.dedent(source))
     elanus.register(f"{module}:inner")
     assert [record.name for record in installed_plugins().records() if record.active] == [f"{module}:inner"]
+
+
+def test_registering_what_has_no_hooks_is_a_mistake() -> None:
+    with pytest.raises(PluginError, match="has no hooks"):
+        elanus.register(lambda: None)
+
+
+def test_the_distribution_named_after_a_part_has_its_name_whichever_comes_first(install: Install) -> None:
+    install("aaa_squatter", good("rings"))
+    install("zzz", good("rings"), distribution="elanus-balancer-rings")
+    assert record_of("zzz").offers == {"balancer": ["rings"]}
+    assert record_of("aaa_squatter").offers == {"balancer": []}
+    assert "already offers" in str(record_of("aaa_squatter").faults[0])
+    assert installed_plugins().select("balancer", "rings")
+
+
+def test_a_near_name_is_the_first_hint_and_unrelated_faults_are_only_counted(install: Install) -> None:
+    install("rings", good("rings"))
+    install("broken", "raise OSError('no such library')")
+    with pytest.raises(PluginError) as raised:
+        installed_plugins().select("balancer", "ring")
+    text = str(raised.value)
+    assert text.startswith("no installed plugin offers balancer 'ring'. Did you mean 'rings'? Installed: rings")
+    assert text.endswith(". other plugins with faults: 1, see `elanus plugins`")
+
+
+def test_a_name_that_cannot_be_written_is_a_fault(install: Install) -> None:
+    install("odd", good("B-Ad Name"))
+    assert "is no name" in str(record_of("odd").faults[0])
 
 
 def test_registering_what_is_wrong_raises_and_changes_nothing() -> None:

@@ -206,11 +206,19 @@ class Call:
         return None if self.deadline is None else remaining(self.deadline)
 
     def send_back(self, key: str, value: str) -> None:
-        """On a server: send *value* back with the reply, under *key* (Kitex's backward metadata)."""
+        """On a server: send *value* back with the reply, under *key* (Kitex's backward metadata).
+
+        :raises TypeError: *key* or *value* is no text.
+        """
+        _check_texts(key, value)
         self.reply_metadata = {**self.reply_metadata, key: value}
 
     def send_trailer(self, key: str, value: str) -> None:
-        """On a server: send *value* after the last message of the reply, where the transport has trailers."""
+        """On a server: send *value* after the last message of the reply, where the transport has trailers.
+
+        :raises TypeError: *key* or *value* is no text.
+        """
+        _check_texts(key, value)
         self.reply_trailers = {**self.reply_trailers, key: value}
 
     def fork(self, attempt: int) -> Call:
@@ -263,6 +271,13 @@ _ATTEMPT_STATE = (
     "transport",
     "written",
 )
+
+
+def _check_texts(key: object, value: object) -> None:
+    if not isinstance(key, str) or not isinstance(value, str):
+        raise TypeError(f"metadata is text to text, not {key!r} to {value!r}")
+
+
 _NO_HEADERS: Mapping[str | int, str] = {}
 _NO_VALUES: Mapping[str, str] = {}
 

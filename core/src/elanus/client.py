@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
+_STATES = {"new": "not started", "running": "running", "closed": "closed"}
+
 #: Seconds that closing waits for calls in flight.
 _CLOSE_GRACE = 5.0
 
@@ -200,6 +202,7 @@ class Client:
             return reply
 
         caller.__name__ = method.name
+        caller.__qualname__ = str(method)
         return caller
 
     def _stream_caller(self, method: MethodInfo) -> Callable[..., ClientStream]:
@@ -214,6 +217,7 @@ class Client:
             return ClientStream(_prepare(core, options, method, arguments), endpoint, core.items(method))
 
         caller.__name__ = method.name
+        caller.__qualname__ = str(method)
         return caller
 
 
@@ -288,7 +292,7 @@ class _ClientCore:
         """
         if self._running is None:
             hint = "Use `async with elanus.Client(...)`, and make calls inside of it"
-            raise StateError(f"the client of {self.service.name} is {self._state}", hint=hint)
+            raise StateError(f"the client of {self.service.name} is {_STATES[self._state]}", hint=hint)
         return self._running
 
     async def start(self) -> None:
@@ -297,7 +301,7 @@ class _ClientCore:
         if self._resolver is None and not self.options.targets:
             raise ConfigError(
                 f"the client of {self.service.name} knows no instances",
-                hint='Give addresses, or resolver= with name=, for example resolver="consul"',
+                hint='Give addresses, or resolver= with name=, for example resolver="file"',
             )
         loop = asyncio.get_running_loop()
         options = self.options

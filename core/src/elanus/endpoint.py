@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from elanus.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
@@ -28,4 +30,9 @@ def chain(middlewares: Iterable[Middleware], endpoint: Endpoint) -> Endpoint:
     """Wrap *endpoint* in *middlewares*, the first one outermost."""
     for middleware in reversed(list(middlewares)):
         endpoint = middleware(endpoint)
+        if not callable(endpoint):
+            raise ConfigError(
+                f"middleware {getattr(middleware, '__name__', middleware)!r} returned {endpoint!r}, not an endpoint",
+                hint="It takes the next endpoint and returns a function of one call",
+            )
     return endpoint

@@ -126,6 +126,10 @@ def _restore(cls: type[ElanusError], args: tuple[object, ...], state: dict[str, 
     return error
 
 
+def _is_status(code: object) -> bool:
+    return isinstance(code, int) and not isinstance(code, bool) and code != 0 and -(2**31) <= code < 2**31
+
+
 class ConfigError(ElanusError):
     """What was asked for cannot be built: an unknown option, a missing name, a value out of range, a bad IDL."""
 
@@ -375,6 +379,11 @@ class BizStatusError(RemoteError):
         super().__init__(message)
         self.code = code
         self.extra: dict[str, str] = dict(extra or {})
+        # What the wire cannot carry must fail where it is written: a peer would take it for success.
+        if not _is_status(code):
+            raise TypeError(f"business status code {code!r} is no 32-bit integer other than 0")
+        if not all(isinstance(text, str) for text in (message, *self.extra, *self.extra.values())):
+            raise TypeError(f"business status {code}: message and extra must be texts, not {message!r}, {self.extra!r}")
 
     def cause_text(self) -> str:
         text = f"business status {self.code}"

@@ -45,13 +45,27 @@ def _tupled(type_: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return tupled
 
 
+def _check_texts(what: str, values: Mapping[Any, Any]) -> None:
+    if not all(isinstance(key, str | int) and isinstance(value, str) for key, value in values.items()):
+        raise ConfigError(f"{what} {dict(values)!r} are not all texts", hint="Give keys and values as str")
+
+
 def _as_metadata(value: Metadata | Mapping[str, str]) -> Metadata:
     """Plain mappings are transient metadata, the kind that one call adds."""
+    parts = (value.transient, value.persistent) if isinstance(value, Metadata) else (value,)
+    for part in parts:
+        _check_texts("metadata", part)
     return value if isinstance(value, Metadata) else Metadata(MappingProxyType(dict(value)))
+
+
+#: Words that fit another kind of options, with where they belong.
+_ELSEWHERE: dict[str, str] = {}
 
 
 def _refuse_unknown(what: str, names: Any, known: Any) -> None:
     for name in names:
+        if name not in known and name in _ELSEWHERE:
+            raise ConfigError(f"unknown {what} {name!r}", hint=_ELSEWHERE[name])
         if name not in known:
             near = difflib.get_close_matches(name, list(known), 1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known))}"
@@ -176,6 +190,7 @@ class CallOptions:
             _positive(f"call option {name!r}", merged.get(name))
         for name in ("tags", "headers"):
             if name in merged:
+                _check_texts(name, merged[name])
                 merged[name] = MappingProxyType({**getattr(self, name), **merged[name]})
         if "metadata" in merged:
             merged["metadata"] = self.metadata.merged(_as_metadata(merged["metadata"]))
@@ -373,3 +388,11 @@ class ServerOptions(_Sourced):
         _at_least("ServerOptions", self, {"threads": 1, "drain_timeout": 0, "drain_delay": 0, "backlog": 1})
         if not self.transports:
             raise ConfigError("a server without transports", hint="Leave transports= out, or name at least one")
+
+
+_ELSEWHERE.update(
+    {name: f"It is an option of the client: Client({name}=...)" for name in ClientOptions.names()}
+    | {name: f"It is an option of the server: Server({name}=...)" for name in ServerOptions.names()}
+    | {"retrier": "It is taken by with_options() and by Client()"}
+    | {item.name: f"It is an option of calls: client.with_options({item.name}=...)" for item in fields(CallOptions)}
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ __all__ = [
     "check_hooks",
     "checked_providers",
     "fault_of",
-    "kept",
+    "has_hooks",
     "unusable",
     "wrong_result",
 ]
@@ -69,26 +70,39 @@ class PluginRecord:
         return "active" if self.active else "available"
 
     @property
+    def unusable(self) -> bool:
+        """Whether nothing of it can be used, so that even what it offers is unknown."""
+        return self.plugin is None or any(isinstance(fault, UnusableError) for fault in self.faults)
+
+    @property
     def kinds(self) -> list[str]:
         """The kinds that it offers, by the hooks that it implements."""
         if self.plugin is None:
             return []
         return [kind for kind, (hook, _, _) in KINDS.items() if hasattr(self.plugin, hook)]
 
+    def may_offer(self, kind: str, name: str) -> bool:
+        """Whether this plugin, which has faults, may be the one that was to offer *name*: by kind or by name."""
+        if not self.unusable:
+            return kind in self.kinds
+        called = f"{self.name} {self.distribution}".replace("-", "_")
+        return kind in called or name in called
+
+    def is_home_of(self, name: str) -> bool:
+        """Whether the distribution is named after *name*: ``elanus-balancer-weighted`` after ``weighted_random``."""
+        own = self.distribution.replace("-", "_").removeprefix("elanus_").partition("_")[2]
+        return bool(own) and (name == own or name.startswith(f"{own}_"))
+
     def __str__(self) -> str:
         origin = f" ({self.distribution} {self.version})" if self.distribution else ""
         return f"plugin {self.name!r}{origin}"
 
 
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
 class UnusableError(PluginError):
     """A fault of the whole plugin: it is not registered, none of its hooks runs."""
-
-
-def kept(record: PluginRecord, fault: PluginError) -> PluginError:
-    """*fault*, noted on its plugin, once however often it happens."""
-    if str(fault) not in map(str, record.faults):
-        record.faults.append(fault)
-    return fault
 
 
 def fault_of(record: PluginRecord, what: str, error: BaseException) -> PluginError:
@@ -132,6 +146,23 @@ def check_hooks(record: PluginRecord, plugin: Any) -> None:
             raise UnusableError(
                 f"{record}: {name}() is a hook wrapper", hint="Wrappers are refused; use a plain hookimpl"
             )
+        _check_arguments(record, hook, function)
+
+
+def _check_arguments(record: PluginRecord, hook: str, function: Any) -> None:
+    """pluggy checks this too, and says it in its own words."""
+    allowed = list(inspect.signature(getattr(hookspecs, hook)).parameters)
+    asked = [name for name in inspect.signature(function).parameters if name != "self"]
+    wrong = [name for name in asked if name not in allowed]
+    if wrong:
+        may = f"It may take: {', '.join(allowed)}" if allowed else "It takes none"
+        raise UnusableError(f"{record}: {hook}() has no argument {wrong[0]!r}", hint=may)
+
+
+def has_hooks(plugin: Any) -> bool:
+    """Whether anything of *plugin* is marked as a hook implementation."""
+    mark = f"{hookspecs.PROJECT}_impl"
+    return any(isinstance(getattr(getattr(plugin, name, None), mark, None), Mapping) for name in dir(plugin))
 
 
 def _nearest_hook(name: str) -> str:
@@ -146,10 +177,13 @@ def checked_providers(record: PluginRecord, kind: str, providers: Any) -> Iterat
         record.faults.append(wrong_result(record, hook, "a sequence of Provider", providers))
         return
     for provider in providers:
-        if isinstance(provider, Provider) and isinstance(provider.name, str):
-            yield provider
-        else:
+        if not isinstance(provider, Provider) or not isinstance(provider.name, str):
             record.faults.append(wrong_result(record, hook, "a sequence of Provider", [provider]))
+        elif not _NAME.fullmatch(provider.name):
+            fault = f"{record}: {kind} {provider.name!r} is no name"
+            record.faults.append(PluginError(fault, hint="Use lower-case letters, digits and _, a letter first"))
+        else:
+            yield provider
 
 
 def check_core_version(record: PluginRecord, distribution: Distribution | None) -> None:

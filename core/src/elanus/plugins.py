@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from elanus.plugin_record import (
     check_hooks,
     checked_providers,
     fault_of,
-    kept,
+    has_hooks,
     unusable,
     wrong_result,
 )
@@ -92,8 +93,10 @@ class PluginSet:
         if record is None:
             record = PluginRecord(getattr(plugin, "__name__", None) or type(plugin).__name__)
             self._add(record, plugin)
-        if record.plugin is None or any(isinstance(fault, UnusableError) for fault in record.faults):
+        if record.unusable:
             raise record.faults[0]
+        if not has_hooks(record.plugin):
+            raise PluginError(f"{record} has no hooks", hint="Mark functions called elanus_... with @elanus.hookimpl")
         if not self._is_active(record):
             record.active = record.active or self._parent is None
             self._active.append(record)
@@ -175,13 +178,15 @@ class PluginSet:
         except ElanusError:
             raise
         except Exception as error:
-            raise kept(record, fault_of(record, f"cannot build {kind} {name!r}", error)) from error
+            raise fault_of(record, f"cannot build {kind} {name!r}", error) from error
         if not isinstance(built, contract):
             fault = PluginError(
                 f"{record}: {kind} {name!r} built {type(built).__name__}, which is no {contract.__name__}",
                 hint=f"Tell its author: it must derive from {contract.__module__}.{contract.__name__}",
             )
-            raise kept(record, fault)
+            if str(fault) not in map(str, record.faults):
+                record.faults.append(fault)
+            raise fault
         return built
 
     def codec_for(self, suffix: str) -> Any:
@@ -210,14 +215,20 @@ class PluginSet:
 
     def _missing(self, kind: str, name: str, message: str, remedy: str) -> PluginError:
         """The error for a name that nobody offers. A broken plugin that may be the one is its cause."""
-        faults = [fault for record in self._all_records() for fault in record.faults if _concerns(record, kind, name)]
-        known = ", ".join(self.names(kind)) or "none"
-        hint = f"Installed: {known}. {remedy}"
-        if faults:
-            broken = "; ".join(str(fault) for fault in faults)
-            hint = f"Installed: {known}. Broken: {broken}"
-        error = PluginError(message, hint=hint)
-        error.__cause__ = faults[0] if faults else None
+        near = difflib.get_close_matches(name, self.names(kind), 1)
+        broken = [record for record in self._all_records() if record.faults]
+        suspects = [record for record in broken if record.may_offer(kind, name)]
+        if not suspects and not near:  # what an unloadable plugin would offer is unknown: it may be any of them
+            suspects = [record for record in broken if record.unusable][:2]
+        hints = [f"Did you mean {near[0]!r}?"] if near else []
+        hints.append(f"Installed: {', '.join(self.names(kind)) or 'none'}")
+        hints += [f"Broken: {record.faults[0]}" for record in suspects]
+        if len(broken) > len(suspects):
+            hints.append(f"other plugins with faults: {len(broken) - len(suspects)}, see `elanus plugins`")
+        if not near and not suspects:
+            hints.append(remedy)
+        error = PluginError(message, hint=". ".join(hints).replace("?.", "?"))
+        error.__cause__ = suspects[0].faults[0] if suspects else None
         return error
 
     def _all_records(self) -> list[PluginRecord]:
@@ -238,13 +249,16 @@ class PluginSet:
     ) -> None:
         if provider.name in offered:
             other = offered[provider.name][1]
-            record.faults.append(
-                PluginError(
-                    f"{record} offers {kind} {provider.name!r}, which {other} already offers",
-                    hint="Uninstall one of them, or ask an author to choose another name",
-                )
+            # The distribution that is named after what it offers has the name, whichever comes first.
+            first, second = (record, other) if record.is_home_of(provider.name) else (other, record)
+            fault = PluginError(
+                f"{second} offers {kind} {provider.name!r}, which {first} already offers",
+                hint="Uninstall one of them, or ask an author to choose another name",
             )
-            return
+            second.faults.append(fault)
+            if first is other:
+                return
+            other.offers[kind].remove(provider.name)
         offered[provider.name] = (provider, record)
         for suffix in provider.suffixes:
             other = next(owner for loader, owner in offered.values() if suffix in loader.suffixes)
@@ -339,8 +353,9 @@ class PluginSet:
 def _run(record: PluginRecord, hook: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     try:
         return function(arguments)
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        told = PluginError(f"{record}: {hook}(): {error.message}", hint=error.hint)
+        raise told from error
     except Exception as error:
         raise fault_of(record, f"{hook}() failed", error) from error
 
@@ -361,11 +376,6 @@ def _as_name(kind: str, choice: Any, contract: type) -> tuple[str, Mapping[str, 
         f"{choice!r} is no {kind}",
         hint=f'Give a name, a pair ("name", {{options}}), or an object of {contract.__module__}.{contract.__name__}',
     )
-
-
-def _concerns(record: PluginRecord, kind: str, name: str) -> bool:
-    """Whether a broken plugin may be the one that would offer *name*: all that failed to load may."""
-    return record.plugin is None or any(isinstance(f, UnusableError) for f in record.faults) or kind in record.kinds
 
 
 def _import(path: str) -> Any:
@@ -389,7 +399,10 @@ def installed_plugins() -> PluginSet:
         found = PluginSet()
         found.scan()
         for name in os.environ.get("ELANUS_PLUGINS", "").replace(",", " ").split():
-            found.activate(name)
+            try:
+                found.activate(name)
+            except PluginError as error:
+                raise PluginError(f"ELANUS_PLUGINS: {error.message}", hint=error.hint) from error
         _process = found
     return _process
 
