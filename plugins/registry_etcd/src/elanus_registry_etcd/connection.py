@@ -11,7 +11,7 @@ import contextlib
 import logging
 import random
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -21,11 +21,13 @@ from elanus_registry_etcd.failures import EtcdError, as_etcd_error, code_of, con
 from elanus_registry_etcd.messages import EtcdApi, etcd_api
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from elanus_registry_etcd.settings import ConnectionSettings
 
 __all__ = ["EtcdConnection", "EtcdStream"]
+
+_E = TypeVar("_E", bound=BaseException)
 
 _log = logging.getLogger("elanus.etcd")
 
@@ -73,7 +75,7 @@ class EtcdConnection:
                 await self._leave(member)
                 if not left:
                     raise
-                _log.debug("%s; turning to the next member", error)
+                _log.debug("%s; turning to the next member", str(error))
         raise AssertionError("there is at least one endpoint")
 
     @contextlib.asynccontextmanager
@@ -147,7 +149,7 @@ class EtcdConnection:
         except EtcdError as error:
             if not error.without_auth:
                 raise
-            _log.debug("%s; going on without a token", error)
+            _log.debug("%s; going on without a token", str(error))
             return ""
         return token
 
@@ -161,10 +163,12 @@ class _Member:
         self.answered = False
         self._timeout = settings.timeout
         self._api = api
-        self._channel = _channel(target, settings)
+        self._channel: grpc.aio.Channel | None = _channel(target, settings)
         self._bound: dict[str, Callable[..., Any]] = {}
 
     def _method(self, path: str) -> Callable[..., Any]:
+        if self._channel is None:
+            raise connection_gone(self.target)
         bound = self._bound.get(path)
         if bound is None:
             bound = self._bound[path] = self._api.bind(self._channel, path)
@@ -172,14 +176,12 @@ class _Member:
 
     async def ask(self, path: str, request: Any, token: str) -> Any:
         async with self.patience("no answer in time"):
-            with _errors_of(self.target):
-                answer = await self._method(path)(request, metadata=_metadata(token))
+            answer = await _answer(self.target, self._method(path)(request, metadata=_metadata(token)))
         self.answered = True
         return answer
 
     def open(self, path: str, token: str) -> EtcdStream:
-        with _errors_of(self.target):
-            return EtcdStream(self, self._method(path)(metadata=_metadata(token)))
+        return EtcdStream(self, self._method(path)(metadata=_metadata(token)))
 
     @contextlib.asynccontextmanager
     async def patience(self, text: str) -> AsyncIterator[None]:
@@ -196,8 +198,10 @@ class _Member:
             raise EtcdError(self.target, text, grpc.StatusCode.DEADLINE_EXCEEDED) from None
 
     async def aclose(self) -> None:
-        await self._channel.close()
+        channel, self._channel = self._channel, None
         self._bound.clear()
+        if channel is not None:
+            await channel.close()
 
 
 class EtcdStream:
@@ -213,16 +217,14 @@ class EtcdStream:
         :raises EtcdError: the stream has ended, or nobody takes the request in time.
         """
         async with self.member.patience("it did not take a request in time"):
-            with _errors_of(self.member.target):
-                await self._call.write(request)
+            await _answer(self.member.target, self._call.write(request))
 
     async def read(self) -> Any:
         """The next response, however long it takes. Cancelling this ends the stream.
 
         :raises EtcdError: the stream has ended.
         """
-        with _errors_of(self.member.target):
-            response = await self._call.read()
+        response = await _answer(self.member.target, self._call.read())
         if response is grpc.aio.EOF:
             raise EtcdError(self.member.target, "it ended the stream", grpc.StatusCode.UNAVAILABLE)
         return response
@@ -240,24 +242,35 @@ class EtcdStream:
         return EtcdError(self.member.target, text, code_of(text))
 
     def cancel(self) -> None:
-        """End it, if it has not ended."""
-        self._call.cancel()
+        """End it, if it has not ended. It cannot be used any more."""
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
 
 
-@contextlib.contextmanager
-def _errors_of(target: str) -> Any:
+async def _answer(target: str, call: Awaitable[Any]) -> Any:
+    """What *call*, which is gRPC's, gives; its failures as ours.
+
+    They come without gRPC's frames: whoever keeps those keeps the call, its channel, and gRPC's threads.
+    """
     try:
-        yield
+        return await call
     except grpc.aio.AioRpcError as error:
-        raise as_etcd_error(target, error) from error
-    except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
-        raise connection_gone(target) from error  # closed before the call began
-    except asyncio.CancelledError:
+        raise as_etcd_error(target, error) from _bare(error)
+    except (grpc.aio.UsageError, asyncio.InvalidStateError):
+        raise connection_gone(target) from None  # closed before the call began
+    except asyncio.CancelledError as error:
         # gRPC cancels what is under way on a channel that is closed. Only if nobody cancelled *us* is it that.
+        _bare(error)
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
         raise connection_gone(target) from None
+
+
+def _bare(error: _E) -> _E:
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error
 
 
 def _metadata(token: str) -> Sequence[tuple[str, str]]:

@@ -75,29 +75,29 @@ def etcd_api() -> EtcdApi:
     """
     pool = descriptor_pool.DescriptorPool()
     for name in _FILES:
-        pool.AddSerializedFile(_serialized_descriptor(name))
+        pool.AddSerializedFile(_serialized_descriptor(_source(name), name))
     return EtcdApi(pool)
 
 
-def _serialized_descriptor(name: str) -> bytes:
+def _source(name: str) -> str:
     # By distribution, not by module: other distributions, too, install a module of the name `etcd3`.
     try:
         file = metadata.distribution(_DISTRIBUTION).locate_file(f"etcd3/etcdrpc/{name}")
-        source = Path(str(file)).read_text("utf-8")
+        return Path(str(file)).read_text("utf-8")
     except (metadata.PackageNotFoundError, OSError) as error:
         raise ConfigError(
             f"the package etcd3 is not installed, or has no etcdrpc/{name}",
             hint="Try: pip install --force-reinstall 'etcd3==0.12.0'",
         ) from error
+
+
+def _serialized_descriptor(source: str, name: str) -> bytes:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.keyword) and node.arg == "serialized_pb":
-            # On Python 2 the literal was bytes; for Python 3 it stands in a call that encodes it.
+            # A literal of bytes, or, where Python 2 was to read it too, of text in a call that encodes it.
             literal = node.value.args[0] if isinstance(node.value, ast.Call) else node.value
             value = ast.literal_eval(literal)
             data: bytes = value.encode("latin-1") if isinstance(value, str) else value
             descriptor_pb2.FileDescriptorProto.FromString(data)  # fails here, with a message, when it is none
             return data
-    raise ConfigError(
-        f"etcdrpc/{name} of etcd3 {metadata.version(_DISTRIBUTION)} holds no descriptor",
-        hint="Try: pip install 'etcd3==0.12.0'",
-    )
+    raise ConfigError(f"etcdrpc/{name} of etcd3 holds no descriptor", hint="Try: pip install 'etcd3==0.12.0'")

@@ -119,7 +119,7 @@ class EtcdAnnouncer(Announcer):
         try:
             await self._etcd.ask("Lease/LeaseRevoke", api.LeaseRevokeRequest(ID=lease))
         except EtcdError as error:
-            _log.debug("a lease is left to expire: %s", error)
+            _log.debug("a lease is left to expire: %s", str(error))
 
     async def aclose(self) -> None:
         await self._etcd.aclose()

@@ -145,10 +145,11 @@ class _Follower:
                 in_step = False
                 await self._watch()
             except EtcdError as error:
-                problem: Exception = error
+                # The text: whoever kept the error would keep its traceback, and with it a connection that is closed.
+                problem = str(error)
             except Exception as error:  # a fault of ours must not end discovery
                 _log.exception("%s: looking again after an unexpected error", self._name)
-                problem = error
+                problem = repr(error)
             if now() - started > _GOOD_WATCH:
                 started, failures = now(), 0
             failures += 1

@@ -71,5 +71,5 @@ class ServiceView:
             return decode_value(value, self._default_weight, self._tags)
         except ValueError as problem:
             if not told:
-                _log.warning("etcd: key %r is left out: %s", key.decode(errors="replace"), problem)
+                _log.warning("etcd: key %r is left out: %s", key.decode(errors="replace"), str(problem))
             return None
