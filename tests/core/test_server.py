@@ -352,6 +352,16 @@ async def test_a_registry_that_fails_at_the_end_does_not_stop_the_shutdown(caplo
         _ = server.dispatcher
 
 
+async def test_a_registry_that_cannot_be_reached_at_the_end_is_closed_all_the_same() -> None:
+    lines: list[str] = []
+    server = elanus.Server(plugins=[Parts(lines, "deregister")], registry="noting", advertise="10.0.0.1:80")
+    server.add_service(idl.Store, Store())
+    await server.start()
+    lines.clear()
+    await server.stop()
+    assert lines == ["deregister Store", "registry closed"]
+
+
 # -- shutdown --------------------------------------------------------------------------------------------------------
 
 

@@ -332,13 +332,19 @@ class Server:
         registry = running.registry
         if registry is None or running.announced is None:
             return
-        try:
-            async with asyncio.timeout((until - monotonic()) / 2):
-                await registry.deregister(*running.announced)
-                if registry is not self._options.registry:  # what the user made, the user closes
-                    await registry.aclose()
-        except Exception as error:
-            _log.warning("the server could not be deregistered (%r); its entry expires by itself", error)
+        left = until - monotonic()
+        await _bounded(registry.deregister(*running.announced), left / 3)
+        if registry is not self._options.registry:  # what the user made, the user closes
+            # Also when the registry could not be reached: nothing may go on trying.
+            await _bounded(registry.aclose(), left / 6)
+
+
+async def _bounded(farewell: Awaitable[None], seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await farewell
+    except Exception as error:
+        _log.warning("the server could not be deregistered (%r); its entry expires by itself", error)
 
 
 @dataclasses.dataclass(slots=True)
