@@ -76,7 +76,13 @@ class ConsulServer(ServerProcess):
             "log_level": "warn",
         }
         if self.acl:
-            config["acl"] = {"enabled": True, "default_policy": "deny", "tokens": {"initial_management": ROOT_TOKEN}}
+            config["acl"] = {
+                "enabled": True,
+                "default_policy": "deny",
+                "policy_ttl": "1s",
+                "token_ttl": "1s",
+                "tokens": {"initial_management": ROOT_TOKEN},
+            }
         if self.certificates is not None:
             config["tls"] = {
                 "https": {

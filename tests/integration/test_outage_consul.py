@@ -106,9 +106,10 @@ async def test_an_outage_of_consul(outage: Outage, start_consul: ConsulFactory) 
         before, began = stage.proxy.up.chunks + stage.proxy.failed, time.monotonic()
         await suffer(stage, outage)
         took = time.monotonic() - began
-        # A request is a chunk, or a connection that failed. Both servers' are among them: 3.5 s a second each.
+        # A request is a chunk, or a connection that failed. Those of both servers are among them: four a second each,
+        # and a few more to announce anew.
         requests = stage.proxy.up.chunks + stage.proxy.failed - before
-        assert requests < 5 * WATCHERS * took + 2 * 4 * took, f"{requests} requests in {took:.1f} s"
+        assert requests < (5 * WATCHERS + 4 * 2) * (took + 2), f"{requests} requests in {took:.1f} s"
 
 
 TCP_OUTAGES: tuple[Outage, ...] = (
@@ -134,8 +135,9 @@ async def test_a_token_without_rights_then_with_them(start_consul: ConsulFactory
     token = server.new_token("fleet", RULES)
     async with on_stage(server, token=token) as stage:
         await stage.do(server.set_rules, "fleet", 'key "none" { policy = "read" }')
-        await eventually(stage.lost, 3 * TTL + MARGIN, "losing what cannot be renewed")
-        await asyncio.sleep(TTL)
+        # The agent may not tell its servers that the heartbeats stay away, either; we may see none of it.
+        await asyncio.sleep(stage.outage)
+        assert stage.fleet.watcher.addresses == stage.fleet.addresses
         await stage.do(server.set_rules, "fleet", RULES)
         await stage.recovers()
 
@@ -178,9 +180,7 @@ async def test_a_service_that_changes_all_the_time_is_asked_for_twice_a_second(s
             fields = {"Address": "192.0.2.1", "Port": 1, "Weights": {"Passing": number + 1, "Warning": 1}}
             await asyncio.to_thread(server.put, "agent/service/register", ID="x", Name=NAME, **fields)
             await asyncio.sleep(0.08)
-        async with asyncio.timeout(2):
-            while [one.weight for one in watcher.known] != [60]:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: [one.weight for one in watcher.known] == [60], 2)
         assert proxy.up.chunks <= 2 * (time.monotonic() - began) + 5
 
 

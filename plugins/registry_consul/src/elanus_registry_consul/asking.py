@@ -81,7 +81,7 @@ class Asking:
                 self._turn()
                 if not remaining:
                     raise
-                _log.info("%s; trying %s", error, self.agent)
+                _log.info("%s; trying %s", str(error), self.agent)
         raise AssertionError("there is an agent at least")
 
     async def _ask(self, request: Request, parse: Callable[[Any], T], patience: float) -> Answer[T]:

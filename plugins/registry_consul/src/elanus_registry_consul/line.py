@@ -77,6 +77,9 @@ class Line(threading.Thread):
                 self._carry_out(client, *job)
         finally:
             client.session.close()
+            # The session leaves its connections to the garbage collector, and an error in somebody's hands keeps them.
+            if self._connection is not None:
+                self._connection.close()
             self.ended.set_result(None)
 
     def _carry_out(self, client: Any, request: Callable[[Any], T], patience: float, future: Future[T]) -> None:

@@ -146,7 +146,7 @@ class ConsulAnnouncer(Announcer):
                 await asyncio.sleep(pause)
                 pause *= 2
         except ConsulError as error:
-            _log.info("consul: %s will be seen later: %s", own, error)
+            _log.info("consul: %s will be seen later: %s", own, str(error))
             return
         self._spread.add(own)
 

@@ -105,7 +105,7 @@ class _Following:
                 self._pace.failed(self._now())
                 # The first failure is often healed by the next query, and a line for each would flood the log.
                 level = logging.WARNING if self._pace.failures == 2 else logging.DEBUG
-                _log.log(level, "%s: keeping the last %d instances: %s", self._name, self._count, error)
+                _log.log(level, "%s: keeping the last %d instances: %s", self._name, self._count, str(error))
 
     async def _query(self) -> Sequence[Instance]:
         pace = self._pace
