@@ -116,8 +116,11 @@ class Stress:
         try:
             reply = await call
         except elanus.ApplicationError as error:
-            own = error.message == f"biz error: {text}" or "over its deadline" in error.message
-            return "failed" if own else f"the error of another: {error.message[:100]}"
+            if error.message == f"biz error: {text}" or "over its deadline" in error.message:
+                return "failed"
+            # Headers have no checksum: what is damaged there may hide that the payload is damaged, too.
+            damaged = "duplicate" in self._faults and not error.message.startswith("biz error: ")
+            return "damaged" if damaged else f"the error of another: {error.message[:100]}"
         except (elanus.ConnectionLostError, elanus.NoInstanceError, elanus.RemoteProtocolError) as error:
             return type(error).__name__
         except elanus.RpcTimeoutError:

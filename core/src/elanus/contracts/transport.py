@@ -143,7 +143,7 @@ class Connection(ABC):
         Sets ``seq_id``, ``peer``, ``transport``, ``sent_bytes`` and ``written`` of the call, and when the reply is
         there ``received_bytes``, ``reply_metadata`` and ``biz_status``. The future fails with
         :exc:`~elanus.ApplicationError`, :exc:`~elanus.ConnectionLostError` or :exc:`~elanus.RemoteProtocolError`.
-        Frames of one turn of the loop are written together.
+        Frames of one turn of the loop should be written together.
 
         :raises LocalProtocolError: the request cannot be framed (too large, a header too long); nothing was sent.
         """

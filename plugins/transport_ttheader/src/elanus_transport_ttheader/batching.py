@@ -40,6 +40,9 @@ class BatchingProtocol(asyncio.Protocol):
         "writable",
     )
 
+    #: Calls in flight.
+    busy: int
+
     def __init__(self, options: LinkOptions, loop: asyncio.AbstractEventLoop) -> None:
         self.peer = ""
         self.writable = True
@@ -67,13 +70,16 @@ class BatchingProtocol(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def _write(self, head: bytes, payload: bytes | memoryview) -> None:
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
         out = self._out
         out.append(head)
         out.append(payload)
         self._out_bytes += len(head) + len(payload)
+        if not self._flushing:
+            if self.busy <= 1:  # a call alone: nothing would join it, and a turn of the loop is a system call
+                self._write_out()
+                return
+            self._flushing = True
+            self._loop.call_soon(self._flush)
         if self._out_bytes > _EARLY_BYTES:
             self._write_out()
 

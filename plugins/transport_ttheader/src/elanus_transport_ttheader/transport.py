@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from elanus.contracts.transport import Sniff, Transport
-from elanus.errors import ConnectFailedError
+from elanus.net.connecting import open_connection
 from elanus_transport_ttheader.connection import TTHeaderConnection
 from elanus_transport_ttheader.link import TTHeaderLink
 from elanus_transport_ttheader.options import read_options
@@ -86,20 +86,7 @@ class TTHeaderTransport(Transport):
                 learn=self._learn if auto else None,
             )
 
-        try:
-            if address.startswith("unix:"):
-                made = await loop.create_unix_connection(
-                    connection,
-                    address.removeprefix("unix:"),
-                    ssl=options.ssl,
-                    server_hostname="localhost" if options.ssl is not None else None,
-                )
-            else:
-                host, _, port = address.rpartition(":")
-                made = await loop.create_connection(connection, host.strip("[]"), int(port), ssl=options.ssl)
-        except (OSError, ValueError) as error:  # TLS faults are OSErrors too
-            raise ConnectFailedError(_reason(error), instance=address) from error
-        return made[1]
+        return await open_connection(connection, address, options.ssl)
 
     def _learn(self, address: str, out_of_order: bool) -> None:
         self._out_of_order.pop(address, None)
@@ -107,9 +94,3 @@ class TTHeaderTransport(Transport):
             self._out_of_order[address] = None
             if len(self._out_of_order) > _ADDRESSES:
                 del self._out_of_order[next(iter(self._out_of_order))]
-
-
-def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot connect: {error.strerror}"
-    return f"cannot connect: {error}"
