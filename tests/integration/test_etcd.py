@@ -3,11 +3,13 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import uvloop
 
 from elanus.errors import ConfigError, DiscoveryError, StateError
 from elanus.service import Instance
@@ -73,6 +75,7 @@ class EtcdResolverTests(ResolverSuite):
             yield resolver
         finally:
             await resolver.aclose()
+            self.server.delete(PREFIX)
 
     async def offer(self, name: str, instances: Sequence[Instance]) -> None:
         wanted = {f"{PREFIX}/{name}/{instance.address}": value_of(instance) for instance in instances}
@@ -426,3 +429,47 @@ async def test_a_quiet_watch_costs_next_to_nothing(etcd: EtcdServer, seconds: fl
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         await watch.aclose()
+
+
+# -- event loops ----------------------------------------------------------------------------------------------------
+
+
+async def _session(address: str, number: int) -> None:
+    registry = EtcdRegistry(endpoints=address, ttl=2)
+    resolver = EtcdResolver(endpoints=address)
+    name = f"echo{number}"
+    await registry.register(name, ONE)
+    watch = resolver.watch(name)
+    await until(watch, ONE)
+    await registry.register(name, TWO)
+    await until(watch, ONE, TWO)
+    await watch.aclose()
+    await resolver.aclose()
+    await registry.aclose()
+
+
+def test_several_loops_at_once_one_after_the_other_and_of_uvloop(etcd: EtcdServer) -> None:
+    failures: list[BaseException] = []
+
+    def session(number: int, run: Callable[..., None]) -> None:
+        complaints: list[dict[str, Any]] = []
+
+        async def watched() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+            await _session(etcd.address, number)
+
+        try:
+            for _ in range(5):
+                run(watched())
+            assert not complaints, complaints
+        except BaseException as error:
+            failures.append(error)
+
+    runs = [asyncio.run, asyncio.run, uvloop.run, uvloop.run]
+    threads = [threading.Thread(target=session, args=pair) for pair in enumerate(runs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failures, failures
+    assert etcd.leases() == []

@@ -253,19 +253,26 @@ async def _answer(target: str, call: Awaitable[Any]) -> Any:
 
     They come without gRPC's frames: whoever keeps those keeps the call, its channel, and gRPC's threads.
     """
+    task = asyncio.current_task()
+    assert task is not None
+    cancelled_before = task.cancelling()
+    answer, failure = None, None
     try:
-        return await call
+        answer = await call
     except grpc.aio.AioRpcError as error:
-        raise as_etcd_error(target, error) from _bare(error)
+        failure = as_etcd_error(target, error)
+        failure.__cause__ = _bare(error)
     except (grpc.aio.UsageError, asyncio.InvalidStateError):
-        raise connection_gone(target) from None  # closed before the call began
-    except asyncio.CancelledError as error:
+        failure = connection_gone(target)  # closed before the call began
+    except asyncio.CancelledError:
         # gRPC cancels what is under way on a channel that is closed. Only if nobody cancelled *us* is it that.
-        _bare(error)
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise connection_gone(target) from None
+        failure = connection_gone(target)
+    if task.cancelling() > cancelled_before:
+        # Raised anew and not passed on: while a call is being set up gRPC swallows it.
+        raise asyncio.CancelledError
+    if failure is not None:
+        raise failure
+    return answer
 
 
 def _bare(error: _E) -> _E:

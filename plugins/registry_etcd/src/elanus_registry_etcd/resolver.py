@@ -137,7 +137,7 @@ class _Follower:
         now = asyncio.get_running_loop().time
         failures = 0
         in_step = True  # the first look-up has just been made
-        while True:
+        while not self._closed:
             started = now()
             try:
                 if not in_step:
