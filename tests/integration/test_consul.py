@@ -367,6 +367,26 @@ async def test_tokens(start_consul: ConsulFactory) -> None:
             await registry.register("echo", ONE)
 
 
+async def test_a_watch_whose_token_loses_its_rights_keeps_what_it_knew(start_consul: ConsulFactory) -> None:
+    server = start_consul(acl=True)
+    token = server.new_token("reader", READ)
+    put(server, "echo", ONE)
+    await eventually(lambda: len(server.health("echo")) == 1, 5)
+    async with opened(ConsulResolver, server, token=token, wait=2) as resolver:
+        watch = resolver.watch("echo")
+        await until(watch, ONE)
+        following = asyncio.ensure_future(anext(watch))
+        await asyncio.sleep(0.2)
+        server.set_rules("reader", 'key "none" { policy = "read" }')
+        await asyncio.sleep(5)
+        assert not following.done()
+        server.set_rules("reader", READ)
+        put(server, "echo", TWO)
+        async with asyncio.timeout(5):
+            assert await following == [ONE, TWO]
+        await watch.aclose()
+
+
 async def test_a_token_that_may_not_read_nodes_is_enough_to_register(start_consul: ConsulFactory) -> None:
     server = start_consul(acl=True)
     token = server.new_token("lonely", LONELY)

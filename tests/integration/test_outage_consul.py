@@ -135,9 +135,7 @@ async def test_a_token_without_rights_then_with_them(start_consul: ConsulFactory
     token = server.new_token("fleet", RULES)
     async with on_stage(server, token=token) as stage:
         await stage.do(server.set_rules, "fleet", 'key "none" { policy = "read" }')
-        # The agent may not tell its servers that the heartbeats stay away, either; we may see none of it.
         await asyncio.sleep(stage.outage)
-        assert stage.fleet.watcher.addresses == stage.fleet.addresses
         await stage.do(server.set_rules, "fleet", RULES)
         await stage.recovers()
 
