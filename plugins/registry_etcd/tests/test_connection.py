@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import TYPE_CHECKING, NoReturn
 
 import grpc
@@ -15,7 +17,7 @@ from elanus_registry_etcd.failures import EtcdError, as_etcd_error, code_of
 from elanus_registry_etcd.settings import ConnectionSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Generator
 
 
 def rpc_error(code: grpc.StatusCode, details: str) -> grpc.aio.AioRpcError:
@@ -51,6 +53,33 @@ async def test_a_failure_comes_without_the_frames_that_would_keep_the_channel() 
     assert isinstance(cause, grpc.aio.AioRpcError)
     assert cause.__traceback__ is None
     assert caught.value.__context__ is None
+
+
+class Call:
+    """A call of gRPC that fails."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __await__(self) -> Generator[None, None, NoReturn]:
+        frames_that_know_the_call = self
+        yield
+        raise frames_that_know_the_call._error
+
+
+@pytest.mark.parametrize(
+    "error", [rpc_error(grpc.StatusCode.UNAVAILABLE, "gone"), asyncio.CancelledError(), grpc.aio.UsageError()]
+)
+async def test_whoever_keeps_a_failure_does_not_keep_the_call(error: BaseException) -> None:
+    call = Call(error)
+    alive = weakref.ref(call)
+    with pytest.raises(EtcdError) as kept:
+        await _answer("m:1", call)
+    del call
+    error.__traceback__ = None  # this test keeps it
+    gc.collect()
+    assert kept.value.__traceback__ is not None
+    assert alive() is None
 
 
 async def swallows(then: Awaitable[str]) -> str:

@@ -267,6 +267,7 @@ async def _answer(target: str, call: Awaitable[Any]) -> Any:
     except asyncio.CancelledError:
         # gRPC cancels what is under way on a channel that is closed. Only if nobody cancelled *us* is it that.
         failure = connection_gone(target)
+    del call  # this frame is part of what is raised
     if task.cancelling() > cancelled_before:
         # Raised anew and not passed on: while a call is being set up gRPC swallows it.
         raise asyncio.CancelledError
