@@ -14,7 +14,7 @@ SOURCES := core/src $(wildcard plugins/*/src)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format unit pythons wheels interop peers bench profile soak clean
+.PHONY: help setup demo test check format unit pythons wheels interop integration peers bench profile soak clean
 
 help:  ## Show what there is.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -34,7 +34,7 @@ REGISTRY ?= file
 demo: setup  ## Three instances, one killed under load; then Kitex on either end. REGISTRY=file, etcd or consul.
 	REGISTRY=$(REGISTRY) $(BIN)/python -m examples.demo
 
-test: check unit pythons wheels interop  ## Everything that must hold.
+test: check unit pythons wheels peers interop integration  ## Everything that must hold.
 
 check: setup  ## Static checks: lint, format, types, who may import whom.
 	$(BIN)/ruff check .
@@ -47,7 +47,7 @@ format: setup  ## Format the code and fix what can be fixed.
 	$(BIN)/ruff format --quiet .
 
 unit: setup  ## Unit tests, on the Python of .venv.
-	$(BIN)/pytest -q -m "not interop and not wheels and not soak"
+	$(BIN)/pytest -q -m "not interop and not integration and not wheels and not soak"
 
 pythons: setup  ## The same on every other supported Python that the machine has.
 	$(BIN)/python -m tests.pythons
@@ -55,11 +55,15 @@ pythons: setup  ## The same on every other supported Python that the machine has
 wheels: setup  ## Each wheel alone in an empty environment, with its own tests.
 	$(BIN)/pytest -q -m wheels tests/house
 
-peers: setup  ## Build the Go peers from their modules.
-	$(BIN)/python -m tests.interop.build_peers
+peers: setup  ## Build the Go peers and the registries from their modules; what cannot be built is said by the tests.
+	-$(BIN)/python -m tests.interop.build_peers
+	-$(BIN)/python -m tests.integration.build_servers
 
 interop: setup  ## Against real peers: Go Kitex, thriftpy2, Apache Thrift.
 	$(BIN)/pytest -q -m "interop and not soak" tests
+
+integration: setup  ## Against real registries: etcd, Consul, a DNS server; with every outage that can be staged.
+	$(BIN)/pytest -q -m "integration and not soak" tests
 
 bench: setup  ## Side by side with its peers, in one run; see benchmarks/README.md.
 	$(BIN)/python -m benchmarks
