@@ -81,7 +81,8 @@ class ConsulServer(ServerProcess):
                 "default_policy": "deny",
                 "policy_ttl": "1s",
                 "token_ttl": "1s",
-                "tokens": {"initial_management": ROOT_TOKEN},
+                # Without one of its own the agent may not tell its servers that a service is gone.
+                "tokens": {"initial_management": ROOT_TOKEN, "agent": ROOT_TOKEN},
             }
         if self.certificates is not None:
             config["tls"] = {
