@@ -473,3 +473,17 @@ def test_several_loops_at_once_one_after_the_other_and_of_uvloop(etcd: EtcdServe
         thread.join(60)
     assert not failures, failures
     assert etcd.leases() == []
+
+
+async def test_closing_does_not_wait_for_the_streams_of_others(etcd: EtcdServer) -> None:
+    async with opened(EtcdResolver, etcd) as lasting:
+        following = lasting.watch("echo")
+        await anext(following)
+        await asyncio.sleep(0.1)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for _ in range(20):
+            async with opened(EtcdResolver, etcd) as short:
+                await first_of(short)
+        assert loop.time() - began < 20 * 0.2, "that is how long it would wait for streams that go on"
+        await following.aclose()

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -209,7 +210,9 @@ class EtcdStream:
 
     def __init__(self, member: _Member, call: Any) -> None:
         self.member = member
+        self.loop = asyncio.get_running_loop()
         self._call = call
+        _going_on.add(self)
 
     async def write(self, request: Any) -> None:
         """Send one more request.
@@ -243,6 +246,7 @@ class EtcdStream:
 
     def cancel(self) -> None:
         """End it, if it has not ended. It cannot be used any more."""
+        _going_on.discard(self)
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
@@ -279,6 +283,9 @@ async def _answer(target: str, call: Awaitable[Any]) -> Any:
 def _bare(error: _E) -> _E:
     error.__traceback__ = error.__context__ = error.__cause__ = None
     return error
+
+
+_going_on: weakref.WeakSet[EtcdStream] = weakref.WeakSet()
 
 
 def _metadata(token: str) -> Sequence[tuple[str, str]]:
@@ -323,10 +330,13 @@ def _pem_files(settings: ConnectionSettings) -> tuple[str, str, str]:
 async def _until_settled() -> None:
     """Wait until gRPC's own tasks have ended, 0.2 s at most.
 
-    For each stream it keeps a task in our loop that learns of the end a moment after we do.
+    For each stream it keeps a task in our loop that learns of the end a moment after we do. Those of streams of other
+    connections, which go on, are not waited for.
     """
+    loop = asyncio.get_running_loop()
     for _ in range(100):
-        if not any(map(_waits_for_status, asyncio.all_tasks())):
+        going_on = sum(stream.loop is loop for stream in _going_on)
+        if sum(map(_waits_for_status, asyncio.all_tasks())) <= going_on:
             return
         await asyncio.sleep(0.002)
 
