@@ -45,5 +45,6 @@ def test_page_runs(page: Path, tmp_path: Path) -> None:
 def test_the_main_pages_run() -> None:
     """A page whose marks were lost would pass by not being tested."""
     names = {page_name(page) for page in _RUNNING}
-    told = {f"docs/{kind}.md" for kind in ("quickstart", "manual", "codec", "transport", "balancer", "middleware")}
-    assert told | {"README.md", "docs/plugins.md"} <= names
+    guides = ("quickstart", "manual", "discovery", "plugins", "middleware")
+    contracts = ("codec", "transport", "registry", "resolver", "balancer")
+    assert {"README.md", *(f"docs/{name}.md" for name in guides + contracts)} <= names
