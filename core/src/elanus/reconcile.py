@@ -130,8 +130,10 @@ class Reconcile:
         return announcement
 
     def forget(self, announcement: Announcement) -> None:
-        """Give up on it, whatever the registry has."""
-        self.announcements.pop((announcement.name, announcement.instance.address), None)
+        """Give up on it, whatever the registry has. One that has taken its place stays."""
+        key = announcement.name, announcement.instance.address
+        if self.announcements.get(key) is announcement:
+            del self.announcements[key]
 
     def decide(self, now: float) -> Step | float | None:
         """The step that is due, or the seconds until one is, or ``None`` when nothing is wanted at all."""

@@ -137,7 +137,7 @@ class ReconcilingRegistry(Registry):
             text = f"no answer within {self._step_timeout:g} s" if isinstance(error, TimeoutError) else str(error)
             self._policy.failed(step, text or repr(error), monotonic())
             _log.warning("%s: cannot %s %s at %s: %s", self.name, step.kind.value, *_who(announcement), text)
-            self._settle(announcement, self._as_discovery_error(step, error))
+            self._settle(step, self._as_discovery_error(step, error))
             return
         self._policy.succeeded(step, monotonic(), found=found)
         if not found:
@@ -145,7 +145,7 @@ class ReconcilingRegistry(Registry):
         elif was_lost and announcement.lost_since is None:
             _log.info("%s: %s at %s is announced again", self.name, *_who(announcement))
         if found:
-            self._settle(announcement, None)
+            self._settle(step, None)
 
     async def _request(self, step: Step) -> bool:
         name, instance = step.announcement.name, step.announcement.instance
@@ -172,8 +172,10 @@ class ReconcilingRegistry(Registry):
         failure.__cause__ = error
         return failure
 
-    def _settle(self, announcement: Announcement, error: ElanusError | None) -> None:
-        outcome = self._outcomes.pop(announcement, None)
+    def _settle(self, step: Step, error: ElanusError | None) -> None:
+        if not step.announcement.wanted and step.kind is not StepKind.WITHDRAW:
+            return  # it was under way when somebody asked for the withdrawal, and they wait for that
+        outcome = self._outcomes.pop(step.announcement, None)
         if outcome is None or outcome.done():
             return
         if error is None:
