@@ -48,6 +48,8 @@ class Line(threading.Thread):
         self._settings = settings
         self._requests: queue.SimpleQueue[tuple[Callable[[Any], Any], float, Future[Any]] | None] = queue.SimpleQueue()
         self._connection: HTTPConnection | None = None
+        #: Another handle on its socket. The connection's own is out of reach during a TLS handshake.
+        self._handle: socket.socket | None = None
         self.abandoned = False
         #: Connect and read timeouts, in seconds, of the request that is being carried out.
         self.timeouts = (settings.connect_timeout, settings.timeout)
@@ -64,11 +66,9 @@ class Line(threading.Thread):
         """End the thread, and first what it does just now."""
         self.abandoned = True
         self._requests.put(None)
-        sock = getattr(self._connection, "sock", None)
-        if sock is not None:
+        if self._handle is not None:
             with suppress(OSError):
-                # Not the method of an SSL socket, which takes the encryption away from under a reader.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                self._handle.shutdown(socket.SHUT_RDWR)
 
     def run(self) -> None:
         client = self._client()
@@ -77,9 +77,7 @@ class Line(threading.Thread):
                 self._carry_out(client, *job)
         finally:
             client.session.close()
-            # The session leaves its connections to the garbage collector, and an error in somebody's hands keeps them.
-            if self._connection is not None:
-                self._connection.close()
+            self._close_connection()
             self.ended.set_result(None)
 
     def _carry_out(self, client: Any, request: Callable[[Any], T], patience: float, future: Future[T]) -> None:
@@ -112,14 +110,24 @@ class Line(threading.Thread):
             session.headers["X-Consul-Token"] = settings.token
         return client
 
-    def connecting(self, connection: HTTPConnection) -> None:
-        """From now on it is this connection that an abandoned request waits for.
+    def connected(self, connection: HTTPConnection, sock: socket.socket) -> socket.socket:
+        """*sock*, which an abandoned request will be found to wait for.
 
         :raises OSError: nobody waits for it any more.
         """
-        self._connection = connection
+        self._close_connection()
+        self._connection, self._handle = connection, sock.dup()
         if self.abandoned:
+            sock.close()
             raise OSError("given up")
+        return sock
+
+    def _close_connection(self) -> None:
+        """The session leaves its connections to the garbage collector, and an error in somebody's hands keeps them."""
+        if self._connection is not None:
+            self._connection.close()
+        if self._handle is not None:
+            self._handle.close()
 
 
 def _line() -> Line:
@@ -130,19 +138,13 @@ def _line() -> Line:
 
 
 class _PlainConnection(HTTPConnection):
-    def connect(self) -> None:
-        line = _line()
-        line.connecting(self)
-        super().connect()
-        line.connecting(self)  # once more: it may have been given up before there was a socket
+    def _new_conn(self) -> socket.socket:
+        return _line().connected(self, super()._new_conn())
 
 
 class _SecureConnection(HTTPSConnection):
-    def connect(self) -> None:
-        line = _line()
-        line.connecting(self)
-        super().connect()
-        line.connecting(self)
+    def _new_conn(self) -> socket.socket:
+        return _line().connected(self, super()._new_conn())
 
 
 class _PlainPool(HTTPConnectionPool):
