@@ -11,7 +11,6 @@ import dns.message
 import dns.query
 import dns.rcode
 import dns.update
-
 from tests.interop.build_peers import BUILDING, PEERS, PeerBuildError, build_lock, clear, run_step
 
 from .servers import ServerError, ServerProcess, free_ports

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from tests.interop.build_peers import PeerBuildError
 
 import elanus
 from elanus.contracts.resolver import Resolver
@@ -18,7 +19,6 @@ from elanus.errors import DiscoveryError
 from elanus.plugins import installed_plugins
 from elanus.service import Instance
 from elanus.testing.resolver import ResolverSuite
-from tests.interop.build_peers import PeerBuildError
 
 from .knot_server import BROKEN_DOMAIN, KnotServer, knot_command
 from .servers import free_ports
@@ -89,6 +89,12 @@ async def until(watch: AsyncGenerator[Sequence[Instance]], *addresses: str) -> N
         async for instances in watch:
             if [one.address for one in instances] == sorted(addresses):
                 return
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not holds():  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.01)
 
 
 # -- the contract ----------------------------------------------------------------------------------------------------
@@ -316,7 +322,7 @@ async def test_a_server_that_fails_is_an_error_of_discovery_at_first(knot: KnotS
         await first(resolver_at(knot, port=80), f"echo.{BROKEN_DOMAIN}")
 
 
-async def test_an_slow_answer_is_waited_for(knot: KnotServer) -> None:
+async def test_a_slow_answer_is_waited_for(knot: KnotServer) -> None:
     knot.set("echo.test", "A", "10.0.0.1")
     knot.pause()
     looking = asyncio.create_task(first(resolver_at(knot, port=80, timeout=20.0), "echo.test"))
@@ -335,9 +341,7 @@ async def test_a_server_that_is_gone_changes_nothing_and_is_believed_again(
         await until(watch, "10.0.0.1:80")
         getattr(knot, end)()
         following = asyncio.create_task(until(watch, "10.0.0.2:80"))
-        async with asyncio.timeout(15):
-            while "keeping the last 1 instances" not in caplog.text:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: "keeping the last 1 instances" in caplog.text)
         assert not following.done()
         if end == "pause":
             knot.resume()
@@ -376,7 +380,7 @@ async def serving(service: elanus.ServiceInfo, *addresses: str) -> AsyncGenerato
             server = elanus.Server()
             server.add_service(service, Who(address))
             await server.start(address)
-            running.push_async_callback(server.aclose)
+            running.push_async_callback(server.stop)
         yield
 
 
@@ -393,9 +397,10 @@ async def test_calls_follow_the_records_and_never_fail_because_of_them(knot: Kno
     ):
 
         async def call_until(*expected: str) -> None:
+            seen: set[str] = set()
             async with asyncio.timeout(15):
-                while {await client.who() for _ in range(20)} != set(expected):
-                    await asyncio.sleep(0.01)
+                while seen != set(expected):
+                    seen = {await client.who() for _ in range(20)}
 
         await call_until(one)
         knot.set("who.test", "A", "127.0.0.1", "127.0.0.2")

@@ -8,12 +8,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import dns.asyncbackend
 import dns.asyncresolver
 import dns.exception
 import dns.name
 import dns.nameserver
 import dns.resolver
+
+from elanus_resolver_dns.sockets import Sockets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "NameServers", "QuestionError", "System"]
 
 _log = logging.getLogger("elanus.discovery")
+_SOCKETS = Sockets()
 
 
 class QuestionError(Exception):
@@ -82,10 +84,9 @@ class NameServers:
         :param name: absolute.
         :raises QuestionError: no name server answered.
         """
-        backend = dns.asyncbackend.get_backend("asyncio")
         try:
             answer = await self._resolver.resolve(
-                name, kind, tcp=self._settings.tcp, raise_on_no_answer=False, search=False, backend=backend
+                name, kind, tcp=self._settings.tcp, raise_on_no_answer=False, search=False, backend=_SOCKETS
             )
         except dns.resolver.NXDOMAIN as error:
             message = error.response(name)  # type: ignore[no-untyped-call]
