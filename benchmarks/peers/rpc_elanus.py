@@ -5,14 +5,10 @@ them persistent, and a timeout of 1 s; the server then runs each handler under t
 also takes every seat of the chain.
 """
 
-import asyncio
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import elanus
 from elanus.options import PoolOptions
-from elanus.stages import CLIENT_STAGES, SERVER_STAGES, ServerParts
-from elanus.wheel import wheel_of
 
 from .every_room import client_seats, server_seats
 from .load import Run, messages
@@ -35,11 +31,15 @@ async def _serve(options: Asked) -> None:
     bench = elanus.load(str(BENCH_IDL))
     server = elanus.Server(**(server_seats() if options.chain == "every-room" else {}))
 
+    rooms: list[str] = []
+
     async def start(handled: Handled) -> str:
         server.add_service(bench.Bench, Handler(bench, handled))
-        return await server.start("127.0.0.1:0")
+        address = await server.start("127.0.0.1:0")
+        rooms.extend(server.rooms("Bench", "echo"))
+        return address
 
-    await serve(start, options.profile, rooms=_server_rooms(server, bench.Bench))
+    await serve(start, options.profile, rooms=rooms)
     await server.stop()
 
 
@@ -68,31 +68,11 @@ async def _call(options: Asked) -> None:
         seen = await client.invoke("echo", requests[0][0])
         await measured.measure(
             [measured.work(client.echo, own) for own in requests],
-            rooms=_client_rooms(client),
+            rooms=client.rooms("echo"),
             request_bytes=seen.sent_bytes,
             reply_bytes=seen.received_bytes,
             transport=seen.transport,
         )
-
-
-def _client_rooms(client: elanus.Client) -> Sequence[str]:
-    """The names of the stages that put a room into the chain of ``echo``."""
-    parts = client._core.parts((), client.options.retrier)
-    method = client.service.methods["echo"]
-    return [name for name, stage in CLIENT_STAGES if stage(parts, method)]
-
-
-def _server_rooms(server: elanus.Server, service: elanus.ServiceInfo) -> Sequence[str]:
-    options = server.options
-    parts = ServerParts(
-        options=options,
-        wheel=wheel_of(asyncio.get_running_loop()),
-        tracers=options.tracers,
-        limiter=cast("Any", options.limiter),
-        breaker=cast("Any", options.breaker),
-        middlewares=options.middlewares,
-    )
-    return [name for name, stage in SERVER_STAGES if stage(parts, service, service.methods["echo"])]
 
 
 def main() -> None:

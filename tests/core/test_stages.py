@@ -65,7 +65,7 @@ CLIENT_ORDER = [  # Kitex v0.16.3, client/client.go: breaker, timeout, unary, co
 async def test_a_unary_call_walks_through_the_rooms_of_a_client_in_kitexs_order(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logged_wheels(log, monkeypatch, "client")
+    logged_wheels(log, monkeypatch, "client_core")
     service = LogCodec().loads("service Store {\n get(key)\n}").Store
     service.codec.log = Log()
 
@@ -93,7 +93,7 @@ async def test_a_unary_call_walks_through_the_rooms_of_a_client_in_kitexs_order(
 async def test_a_stream_walks_through_the_same_rooms_but_for_those_that_would_repeat_it(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logged_wheels(log, monkeypatch, "client")
+    logged_wheels(log, monkeypatch, "client_core")
     async with connected(idl.Store, Store(), **client_options(log)) as client:
         log.lines.clear()
         derived = client.with_options(middlewares=[log.middleware("user of this call")])
@@ -258,3 +258,20 @@ def test_a_policy_that_looks_empty_is_a_policy_all_the_same() -> None:
         )
         rooms = [name for name, stage in CLIENT_STAGES for _ in stage(parts, UNARY)]
     assert "service_breaker" in rooms
+
+
+async def test_client_and_server_name_the_rooms_of_a_call() -> None:
+    server = elanus.Server(acl=[lambda call: None])
+    async with connected(idl.Store, Store(), server=server) as client:
+        _check_rooms(client, server)
+
+
+def _check_rooms(client: elanus.Client, server: elanus.Server) -> None:
+    assert server.rooms("Store", "get") == ["recover", "decode", "timeout", "acl", "handler"]
+    with pytest.raises(elanus.ConfigError, match="there is no method Store/nope"):
+        server.rooms("Store", "nope")
+    assert client.rooms("get") == ["recover", "timeout", "resolve", "send"]
+    derived = client.with_options(middlewares=[lambda endpoint: endpoint])
+    assert derived.rooms("get") == ["recover", "timeout", "user_call", "resolve", "send"]
+    with pytest.raises(elanus.ConfigError, match="has no method 'nope'"):
+        client.rooms("nope")

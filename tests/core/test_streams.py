@@ -478,7 +478,7 @@ def test_an_attempt_timeout_does_not_bound_streams() -> None:
 
 
 async def test_closing_the_client_ends_its_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elanus.client._CLOSE_GRACE", 0.01)
+    monkeypatch.setattr("elanus.client_core._CLOSE_GRACE", 0.01)
     handler = Watched()
     async with connected(idl.Store, handler) as client:
         stream = client.chat()

@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import dataclasses
 import warnings
-import weakref
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from elanus.call import Call, running_call, shielded
-from elanus.contracts.transport import LinkOptions
+from elanus.client_core import Chains, ClientCore
 from elanus.deadline import Deadline
-from elanus.errors import ConfigError, StateError
-from elanus.events import DISCOVERY_CHANGE, EventBus
-from elanus.limits import DEFAULT_LIMITS
-from elanus.net.discovery import Change, FixedInstances, WatchedInstances
-from elanus.net.pool import Pool
-from elanus.net.send import unary_send
-from elanus.net.streams import ItemEndpoints, item_endpoints, stream_send
-from elanus.net.warm_up import warm_up
-from elanus.net.watching import watch_key
-from elanus.options import CallOptions, ClientOptions
-from elanus.plugins import PluginSet, installed_plugins
+from elanus.errors import ConfigError
+from elanus.options import CallOptions
 from elanus.result import Result
-from elanus.service import Instance, MethodInfo, ServiceInfo
-from elanus.stages import ClientParts, client_chain
+from elanus.service import MethodInfo, ServiceInfo
 from elanus.streams import ClientStream
-from elanus.wheel import wheel_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from elanus.endpoint import Endpoint
     from elanus.errors import BizStatusError
-    from elanus.events import Happening
-    from elanus.options import WarmUp
+    from elanus.events import EventBus
+    from elanus.options import ClientOptions
+    from elanus.service import Instance
 
 __all__ = ["Client"]
-
-_STATES = {"new": "not started", "running": "running", "closed": "closed"}
-
-#: Seconds that closing waits for calls in flight.
-_CLOSE_GRACE = 5.0
 
 
 class Client:
@@ -71,9 +51,9 @@ class Client:
             )
         if targets is not None:
             options["targets"] = targets
-        self._core = _ClientCore(service, options)
+        self._core = ClientCore(service, options)
         self._call_options = CallOptions()
-        self._chains = _Chains(self._core, self._core.retrier)
+        self._chains = Chains(self._core, self._core.retrier)
         _warn_of_hidden_methods(service, type(self))
 
     @property
@@ -95,6 +75,13 @@ class Client:
     def events(self) -> EventBus:
         """What has happened to this client, such as changes of the instances; watch it, or ask for the last 200."""
         return self._core.events
+
+    def rooms(self, method: str) -> list[str]:
+        """The rooms that a call of *method* walks through, outermost first. What nobody named is not among them.
+
+        :raises ConfigError: the service has no such method.
+        """
+        return self._chains.rooms(self._method(method))
 
     def connections(self) -> dict[str, int]:
         """Open connections, by address."""
@@ -134,7 +121,7 @@ class Client:
         derived._call_options = self._call_options.merged(values)
         if "middlewares" in values or retrier is not self._chains.retrier:
             chosen = self._core.select("retrier", retrier)
-            derived._chains = _Chains(self._core, chosen, derived._call_options.middlewares)
+            derived._chains = Chains(self._core, chosen, derived._call_options.middlewares)
         return derived
 
     def call(self, method: str, *arguments: Any, **named: Any) -> Any:
@@ -221,201 +208,7 @@ class Client:
         return caller
 
 
-class _ClientCore:
-    """What a client and those derived from it share. Built in this order: options, parts; and at the start: wheel,
-    pool, instances.
-    """
-
-    def __init__(self, service: ServiceInfo, values: Mapping[str, Any]) -> None:
-        self._running: _Running | None = None
-        self._state = "new"
-        self._items: dict[MethodInfo, ItemEndpoints] = {}
-        self.events = EventBus()
-        self.events.watch(DISCOVERY_CHANGE, _weakly(self))
-        self.service = service
-        options = ClientOptions.from_code(values)
-        plugins = installed_plugins()
-        if options.plugins:
-            plugins = PluginSet(plugins)
-            for plugin in options.plugins:
-                plugins.activate(plugin)
-        self.options = options = plugins.configure_client(service, options)
-        self._plugins = plugins
-        self.codec = service.codec if options.limits == DEFAULT_LIMITS else service.codec.with_limits(options.limits)
-        self.callee = options.name or service.name
-        self._transport = plugins.select("transport", options.transport)
-        self._balancer = plugins.select("balancer", options.balancer)
-        self._resolver = self.select("resolver", options.resolver)
-        self._tracers = [plugins.select("tracer", choice) for choice in options.tracers]
-        self._service_breaker = self.select("breaker", options.service_breaker)
-        self._instance_breaker = self.select("breaker", options.instance_breaker)
-        self.retrier = self.select("retrier", options.retrier)
-        self._middlewares = [*plugins.client_middlewares(service, options), *options.middlewares]
-
-    def select(self, kind: str, choice: Any) -> Any:
-        """Build what *choice* names; ``None`` for ``None``."""
-        return None if choice is None else self._plugins.select(kind, choice)
-
-    def parts(self, call_middlewares: Sequence[Any], retrier: Any) -> ClientParts:
-        """What the rooms are made of; *retrier* may differ from the client's own."""
-        running = self.running()
-        return ClientParts(
-            options=self.options,
-            wheel=running.wheel,
-            instances=running.instances,
-            tracers=self._tracers,
-            retrier=retrier,
-            service_breaker=self._service_breaker,
-            instance_breaker=self._instance_breaker,
-            middlewares=self._middlewares,
-            call_middlewares=call_middlewares,
-        )
-
-    def send(self, method: MethodInfo) -> Endpoint:
-        """The innermost endpoint of a method."""
-        running = self.running()
-        make = stream_send if method.kind.streams else unary_send
-        lane = self._transport.lane(method)
-        return make(running.pool, self.codec, method, lane, self.options.connect_timeout)
-
-    def items(self, method: MethodInfo) -> ItemEndpoints:
-        """The way of the messages of a streaming method."""
-        if method not in self._items:
-            sending, receiving = self.options.send_middlewares, self.options.receive_middlewares
-            self._items[method] = item_endpoints(self.codec, method, sending, receiving, server=False)
-        return self._items[method]
-
-    def running(self) -> _Running:
-        """What exists between start and close.
-
-        :raises StateError: before the start, after the close, or in another event loop.
-        """
-        if self._running is None:
-            hint = "Use `async with elanus.Client(...)`, and make calls inside of it"
-            raise StateError(f"the client of {self.service.name} is {_STATES[self._state]}", hint=hint)
-        return self._running
-
-    async def start(self) -> None:
-        if self._state != "new":
-            raise StateError(f"the client of {self.service.name} is {self._state}", hint="Make a new client")
-        if self._resolver is None and not self.options.targets:
-            raise ConfigError(
-                f"the client of {self.service.name} knows no instances",
-                hint='Give addresses, or resolver= with name=, for example resolver="file"',
-            )
-        loop = asyncio.get_running_loop()
-        options = self.options
-        link = LinkOptions(limits=options.limits, ssl=options.ssl, read_write_timeout=options.read_write_timeout)
-        pool = Pool(self._transport, link, options.pool)
-        instances: FixedInstances | WatchedInstances
-        if self._resolver is None:
-            fixed = [Instance(address) for address in options.targets]
-            instances = FixedInstances(self.callee, fixed, self._balancer)
-        else:
-            instances = self._watched(self.callee)
-        self._running = _Running(loop, wheel_of(loop), pool, instances)
-        self._state = "running"
-        if options.warm_up is not None:
-            await self._warm_up(options.warm_up, self._running)
-
-    def _watched(self, name: str) -> WatchedInstances:
-        """The instances of *name*, as the client's resolver finds them; its watch is shared with other clients."""
-        choice = self.options.resolver
-        local = id(self._plugins) if self.options.plugins else 0  # a local plugin's "file" may be another's
-        return WatchedInstances(
-            name,
-            self._resolver,
-            self._balancer,
-            self.events,
-            key=(local, watch_key(choice)),
-            owned=self._resolver is not choice,
-            empty_grace=self.options.empty_grace,
-        )
-
-    async def _warm_up(self, plan: WarmUp, running: _Running) -> None:
-        others = [self._watched(name) for name in plan.names] if self._resolver is not None else []
-        running.others.extend(others)
-        lanes = [self._transport.lane(method) for method in self.service.methods.values()]
-        try:
-            await warm_up(plan, [running.instances, *others], running.pool, lanes, self.options.connect_timeout)
-        except BaseException:
-            await self.aclose()
-            raise
-
-    def instances_changed(self, happening: Happening) -> None:
-        """An instance is gone: its connections go after their calls, and its breaker is forgotten."""
-        change = happening.value
-        if self._running is None or not isinstance(change, Change):
-            return
-        for instance in change.removed:
-            self._running.pool.drop(instance.address)
-            if self._instance_breaker is not None:
-                self._instance_breaker.forget(instance.address)
-
-    async def aclose(self) -> None:
-        running, self._running = self._running, None
-        self._state = "closed"
-        if running is not None:
-            try:
-                await running.pool.aclose(_CLOSE_GRACE)
-            finally:
-                await running.close_watches()
-
-    def __del__(self) -> None:
-        running = getattr(self, "_running", None)
-        if running is not None:
-            warnings.warn(
-                f"unclosed elanus client of {self.service.name}; use `async with`, or await client.aclose()",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
-            running.abandon()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Running:
-    loop: asyncio.AbstractEventLoop
-    wheel: Any
-    pool: Pool
-    instances: FixedInstances | WatchedInstances
-    #: Further destinations that were warmed up.
-    others: list[WatchedInstances] = dataclasses.field(default_factory=list)
-
-    async def close_watches(self) -> None:
-        """Stop watching."""
-        for instances in (self.instances, *self.others):
-            await instances.aclose()
-
-    def abandon(self) -> None:
-        """Free the sockets of a client that nobody closed, as far as its loop still lives."""
-        with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._close_in_loop)
-
-    def _close_in_loop(self) -> None:
-        task = self.loop.create_task(self.pool.aclose(0.0))
-        task.add_done_callback(lambda _: self.loop.create_task(self.close_watches()))
-
-
-class _Chains:
-    """The composed endpoints of one structure: a client's own, or of one derived with middlewares or a retrier."""
-
-    def __init__(self, core: _ClientCore, retrier: Any, middlewares: Sequence[Any] = ()) -> None:
-        self._core = core
-        self._middlewares = middlewares
-        self.retrier = retrier
-        self.endpoints: dict[MethodInfo, Endpoint] = {}
-
-    def endpoint(self, method: MethodInfo) -> Endpoint:
-        """The endpoint of a method, composed at its first use."""
-        endpoint = self.endpoints.get(method)
-        if endpoint is None:
-            parts = self._core.parts(self._middlewares, self.retrier)
-            endpoint = self.endpoints[method] = client_chain(parts, method, self._core.send(method))
-        return endpoint
-
-
-def _prepare(core: _ClientCore, options: CallOptions, method: MethodInfo, arguments: Sequence[Any]) -> Call:
+def _prepare(core: ClientCore, options: CallOptions, method: MethodInfo, arguments: Sequence[Any]) -> Call:
     """A call with everything that it starts from: options, budget, and what the running handler's call hands on."""
     call = Call(core.service, method, arguments, options, caller=core.options.caller, callee=core.callee)
     parent = running_call()
@@ -431,18 +224,6 @@ def _prepare(core: _ClientCore, options: CallOptions, method: MethodInfo, argume
             call.deadline = deadline
             call.limit = ("timeout", timeout)
     return call
-
-
-def _weakly(core: _ClientCore) -> Callable[[Happening], None]:
-    """A watcher that does not keep the client alive: it is to be freed when nobody uses it any more."""
-    reference = weakref.ref(core)
-
-    def watcher(happening: Happening) -> None:
-        alive = reference()
-        if alive is not None:
-            alive.instances_changed(happening)
-
-    return watcher
 
 
 def _taken(call: Call) -> BizStatusError:

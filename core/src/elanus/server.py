@@ -24,7 +24,7 @@ from elanus.net.streams import item_endpoints, stream_handler
 from elanus.options import ServerOptions
 from elanus.plugins import PluginSet, installed_plugins
 from elanus.service import Instance, MethodInfo, MethodKind, ServiceInfo
-from elanus.stages import ServerParts, server_chain
+from elanus.stages import ServerParts, server_chain, server_rooms
 from elanus.wheel import wheel_of
 
 if TYPE_CHECKING:
@@ -138,6 +138,19 @@ class Server:
             raise StateError(f"the server is {self._state}", hint="await server.start() first")
         self._running.listener.adopt(link)
 
+    def rooms(self, service: str, method: str) -> Sequence[str]:
+        """The rooms that a call of *method* walks through, outermost first. What nobody named is not among them.
+
+        :raises ConfigError: there is no such method.
+        :raises StateError: the server is not running.
+        """
+        if self._running is None:
+            raise StateError(f"the server is {self._state}", hint="await server.start() first")
+        rooms = self._running.rooms.get(f"{service}/{method}")
+        if rooms is None:
+            raise ConfigError(f"there is no method {service}/{method}", hint=f"Known: {', '.join(self._running.rooms)}")
+        return rooms
+
     @property
     def calls(self) -> int:
         """Calls in flight."""
@@ -213,10 +226,11 @@ class Server:
         executor = ThreadPoolExecutor(options.threads, thread_name_prefix="elanus-handler")
         undo.callback(executor.shutdown, wait=False)
         endpoints = self._endpoints(services, parts, executor)
+        rooms = {str(method): server_rooms(parts, one, method) for one in services for method in one.methods.values()}
         dispatcher = HandlerDispatcher(routes, endpoints, options.limits.calls)
         link = LinkOptions(limits=options.limits, ssl=options.ssl, read_write_timeout=options.read_write_timeout)
         listener = Listener(transports, dispatcher, options, link)
-        return _Running(dispatcher, listener, executor, registry)
+        return _Running(dispatcher, listener, executor, registry, rooms)
 
     def _endpoints(
         self, services: list[ServiceInfo], parts: ServerParts, executor: ThreadPoolExecutor
@@ -353,6 +367,8 @@ class _Running:
     listener: Listener
     executor: ThreadPoolExecutor
     registry: Registry | None
+    #: By service and method: the rooms of its chain.
+    rooms: Mapping[str, Sequence[str]]
     address: str = ""
     announced: tuple[str, Instance] | None = None
     stopping: asyncio.Task[None] | None = None

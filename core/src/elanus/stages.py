@@ -37,7 +37,16 @@ if TYPE_CHECKING:
     from elanus.service import MethodInfo, ServiceInfo
     from elanus.wheel import TimerWheel
 
-__all__ = ["CLIENT_STAGES", "SERVER_STAGES", "ClientParts", "ServerParts", "client_chain", "server_chain"]
+__all__ = [
+    "CLIENT_STAGES",
+    "SERVER_STAGES",
+    "ClientParts",
+    "ServerParts",
+    "client_chain",
+    "client_rooms",
+    "server_chain",
+    "server_rooms",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +165,13 @@ def client_chain(parts: ClientParts, method: MethodInfo, send: Endpoint) -> Endp
 def server_chain(parts: ServerParts, service: ServiceInfo, method: MethodInfo, handler: Endpoint) -> Endpoint:
     """The composed endpoint of one method of a server, around *handler*."""
     return chain([room for _, stage in SERVER_STAGES for room in stage(parts, service, method)], handler)
+
+
+def client_rooms(parts: ClientParts, method: MethodInfo) -> list[str]:
+    """The names of the stages that have a room in the chain of one method of a client, outermost first."""
+    return [*(name for name, stage in CLIENT_STAGES if stage(parts, method)), "send"]
+
+
+def server_rooms(parts: ServerParts, service: ServiceInfo, method: MethodInfo) -> list[str]:
+    """The names of the stages that have a room in the chain of one method of a server, outermost first."""
+    return [*(name for name, stage in SERVER_STAGES if stage(parts, service, method)), "handler"]
