@@ -1,9 +1,6 @@
 """The parts that know no clock and no network: the pace of queries, and the layout of what goes to Consul."""
 
 import random
-import re
-from dataclasses import fields
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,7 +10,7 @@ from elanus.errors import ConfigError
 from elanus.service import Instance
 from elanus_registry_consul.layout import instances_of, registration, same_service, validate
 from elanus_registry_consul.pace import BURST, LONGEST_RETRY, RATE, Pace
-from elanus_registry_consul.settings import RegistrySettings, ResolverSettings
+from elanus_registry_consul.settings import RegistrySettings
 
 from .fake_agent import entry
 
@@ -98,11 +95,3 @@ def test_what_is_no_list_of_entries(answer: object) -> None:
 def test_a_tag_that_consul_cannot_hold_is_named() -> None:
     with pytest.raises(ConfigError, match=r"the tag 'a:b' of 10\.0\.0\.1:80"):
         validate("echo", Instance("10.0.0.1:80", 1, {"a:b": "c"}))
-
-
-@pytest.mark.parametrize("settings", [RegistrySettings, ResolverSettings])
-def test_the_readme_lists_every_option(settings: type[RegistrySettings | ResolverSettings]) -> None:
-    text = (Path(__file__).parents[1] / "README.md").read_text()
-    listed = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
-    assert {field.name for field in fields(settings)} <= listed
-    assert listed <= {field.name for kind in (RegistrySettings, ResolverSettings) for field in fields(kind)}
