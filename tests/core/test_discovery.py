@@ -112,11 +112,14 @@ async def test_a_resolver_chosen_by_name_is_built_once_in_use_and_closed_with_it
             return [elanus.Provider("scripted", build)]
 
     elanus.register(Offer())
-    async with client("scripted", server) as one, client(("scripted", {}), server) as other:
-        await one.get("a")
-        await other.get("b")
-    used = [resolver for resolver in built if resolver.watched]
-    assert [resolver.closed for resolver in used] == [True] * len(used)
+    async with client("scripted", server) as one:
+        async with client(("scripted", {}), server) as other, client("scripted", server, name="elsewhere") as third:
+            await asyncio.gather(one.get("a"), other.get("b"), third.get("c"))
+        assert not any(resolver.closed for resolver in built)
+        await one.get("d")
+    [used] = [resolver for resolver in built if resolver.watched]
+    assert used.watched == ["Store", "elsewhere"]
+    assert used.closed
     await server.stop()
 
 

@@ -106,9 +106,10 @@ class WatchedInstances:
         self._balancer = balancer
         self._events = events
         self._key = key
+        self._owned = owned
         self._empty_grace = empty_grace
         self._emptying: asyncio.TimerHandle | None = None
-        self._watch: Watch = join_watch(key, resolver, name, self, owned=owned)
+        self._watch: Watch = join_watch(key, resolver, name, self)
 
     @property
     def last_error(self) -> str:
@@ -150,7 +151,7 @@ class WatchedInstances:
         """Stop watching."""
         if self._emptying is not None:
             self._emptying.cancel()
-        await leave_watch(self._key, self._watch, self)
+        await leave_watch(self._key, self._watch, self, owned=self._owned)
         if self.instances:
             change = Change(self.name, (), self.instances, ())
             self._events.emit(DISCOVERY_DELETE, f"{self.name}: no longer watched", change)

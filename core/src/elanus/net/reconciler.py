@@ -130,13 +130,15 @@ class ReconcilingRegistry(Registry):
     async def _carry_out(self, step: Step) -> None:
         announcement = step.announcement
         was_lost = announcement.lost_since is not None
+        was_well = not announcement.last_error
         try:
             async with asyncio.timeout(self._step_timeout):
                 found = await self._request(step)
         except Exception as error:
             text = f"no answer within {self._step_timeout:g} s" if isinstance(error, TimeoutError) else str(error)
             self._policy.failed(step, text or repr(error), monotonic())
-            _log.warning("%s: cannot %s %s at %s: %s", self.name, step.kind.value, *_who(announcement), text)
+            level = logging.WARNING if was_well else logging.DEBUG  # once an outage, not once an attempt
+            _log.log(level, "%s: cannot %s %s at %s: %s", self.name, step.kind.value, *_who(announcement), text)
             self._settle(step, self._as_discovery_error(step, error))
             return
         self._policy.succeeded(step, monotonic(), found=found)

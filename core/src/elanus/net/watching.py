@@ -38,7 +38,7 @@ def watch_key(choice: object) -> object:
     """What makes two choices of a resolver the same one: name and options, or the object itself."""
     match choice:
         case str(name):
-            return name, ""
+            return name, "{}"
         case (str(name), Mapping() as options):
             return name, json.dumps(dict(options), sort_keys=True, default=repr)
     return id(choice)
@@ -47,11 +47,10 @@ def watch_key(choice: object) -> object:
 class Watch:
     """A resolver's word on one name. Begins with the first look-up that is asked for, ends with its last watcher."""
 
-    def __init__(self, resolver: Resolver, name: str, *, owned: bool) -> None:
+    def __init__(self, resolver: Resolver, name: str) -> None:
         self.resolver = resolver
         self.name = name
-        self._owned = owned
-        self._watchers: list[Watcher] = []
+        self.watchers: list[Watcher] = []
         self._instances: Sequence[Instance] | None = None
         #: Why the resolver cannot be asked at present; empty when it can.
         self.last_error = ""
@@ -60,7 +59,7 @@ class Watch:
 
     def join(self, watcher: Watcher) -> None:
         """Tell *watcher* of every set from now on, and of the last one at once."""
-        self._watchers.append(watcher)
+        self.watchers.append(watcher)
         if self._instances is not None:
             watcher.updated(self._instances)
 
@@ -79,17 +78,11 @@ class Watch:
         assert self._first is not None
         await asyncio.shield(self._first)
 
-    async def leave(self, watcher: Watcher) -> bool:
-        """Tell *watcher* no more; ``True`` when it was the last, and everything is freed."""
-        self._watchers.remove(watcher)
-        if self._watchers:
-            return False
+    async def aclose(self) -> None:
+        """Stop watching."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._owned:
-            await self.resolver.aclose()
-        return True
 
     async def _run(self) -> None:
         failures = 0
@@ -114,7 +107,7 @@ class Watch:
     def _set(self, instances: Sequence[Instance]) -> None:
         self._instances = instances = tuple(instances)
         self.last_error = ""
-        for watcher in tuple(self._watchers):
+        for watcher in tuple(self.watchers):
             watcher.updated(instances)
         if self._first is not None and not self._first.done():
             self._first.set_result(None)
@@ -143,23 +136,35 @@ _Watches = dict[tuple[object, str], Watch]
 _by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Watches] = weakref.WeakKeyDictionary()
 
 
-def join_watch(key: object, resolver: Resolver, name: str, watcher: Watcher, *, owned: bool) -> Watch:
-    """The watch of *name* for this loop: the one that stands, or a new one with *resolver*.
+def join_watch(key: object, resolver: Resolver, name: str, watcher: Watcher) -> Watch:
+    """The watch of *name* for this loop: the one that stands, or a new one.
 
-    :param key: tells resolvers apart, see :func:`watch_key`. A resolver that is not needed is dropped, never used.
-    :param owned: close the resolver with the watch; not for one that the user made and may use elsewhere.
+    :param key: tells resolvers apart, see :func:`watch_key`. All names of one key are watched by one resolver, the
+        first that came; another one is dropped, never used.
     """
     watches = _by_loop.setdefault(asyncio.get_running_loop(), {})
     watch = watches.get((key, name))
     if watch is None:
-        watch = watches[key, name] = Watch(resolver, name, owned=owned)
+        watch = watches[key, name] = Watch(_resolver_of(watches, key) or resolver, name)
     watch.join(watcher)
     return watch
 
 
-async def leave_watch(key: object, watch: Watch, watcher: Watcher) -> None:
-    """Undo :func:`join_watch`."""
+async def leave_watch(key: object, watch: Watch, watcher: Watcher, *, owned: bool) -> None:
+    """Undo :func:`join_watch`; with its last watcher the watch ends.
+
+    :param owned: close the resolver with its last watch; not one that the user made and may use elsewhere.
+    """
+    watch.watchers.remove(watcher)
+    if watch.watchers:
+        return
     watches = _by_loop.get(asyncio.get_running_loop(), {})
-    if len(watch._watchers) == 1 and watches.get((key, watch.name)) is watch:
-        del watches[key, watch.name]  # before the await: whoever joins meanwhile needs a watch that lives
-    await watch.leave(watcher)
+    watches.pop((key, watch.name), None)  # before the await: whoever joins meanwhile needs a watch that lives
+    unused = _resolver_of(watches, key) is not watch.resolver
+    await watch.aclose()
+    if owned and unused:
+        await watch.resolver.aclose()
+
+
+def _resolver_of(watches: _Watches, key: object) -> Resolver | None:
+    return next((watch.resolver for (other, _), watch in watches.items() if other == key), None)
