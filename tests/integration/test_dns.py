@@ -441,6 +441,8 @@ def test_a_hundred_watches_leave_nothing_behind(knot: KnotServer, run: Callable[
         for name in ("echo.test", "_echo._tcp.test", f"echo.{BROKEN_DOMAIN}"):
             with contextlib.suppress(DiscoveryError):
                 await watch(name, 0.3)  # threads and modules come with the first use
+        for name in ("echo.test", "_echo._tcp.test"):
+            assert len(await first(resolver_at(knot, port=80, timeout=10.0), name)) == 100
         await asyncio.sleep(0.05)
         tasks, before = asyncio.all_tasks(), descriptors()
         for number in range(100):  # ended at every point of a look-up
