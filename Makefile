@@ -67,6 +67,9 @@ integration: setup  ## Against real registries: etcd, Consul, a DNS server; with
 
 bench: setup  ## Side by side with its peers, in one run; see benchmarks/README.md.
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --idle
+	$(BIN)/python -m benchmarks --import
+	$(BIN)/python -m benchmarks --discovery
 
 profile: setup  ## Where the microseconds of a call go.
 	$(BIN)/python -m benchmarks --profile

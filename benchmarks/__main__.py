@@ -14,7 +14,7 @@ from .cores import Cores, usable
 from .idle import idle
 from .importing import imports
 from .measuring import REPEATS, Plan, Series, run_plan
-from .processes import ROOT, PeerFailedError
+from .processes import ROOT
 from .profiling import profile
 from .rows import OURS, ROWS, WORKLOADS, chosen, chosen_workloads
 from .table import aims, ratios, rooms, table
@@ -34,6 +34,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-files", action="store_true", help="only print")
     parser.add_argument("--idle", type=int, nargs="?", const=10_000, help="measure so many idle connections instead")
     parser.add_argument("--import", dest="imports", action="store_true", help="measure import times instead")
+    parser.add_argument("--discovery", action="store_true", help="measure a large fleet in a real etcd instead")
     parser.add_argument("--profile", nargs="?", const=OURS[0], help="profile a row of Python peers instead")
     parser.add_argument("--profile-seconds", type=float, default=10.0, help="for how long it is sampled")
     return parser.parse_args(arguments)
@@ -50,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lines = idle(options.idle)
         elif options.imports:
             lines = imports()
+        elif options.discovery:
+            from .discovery import measure_discovery
+
+            lines = measure_discovery()
         elif options.profile is not None:
             plan = Plan(
                 chosen([options.profile])[:1],
@@ -61,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lines = profile(plan.rows[0], plan, usable())
         else:
             return compare(_plan(options, rows), None if options.no_files else options.output)
-    except (ValueError, PeerFailedError) as error:
+    except (ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
     print("\n".join(lines))

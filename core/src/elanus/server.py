@@ -38,6 +38,8 @@ _log = logging.getLogger("elanus.server")
 
 #: Seconds between two looks at whether every request has its answer.
 _LOOK_AGAIN = 0.005
+#: Seconds for saying goodbye to the registry, however little time there is for calls.
+_LEAST_FAREWELL = 1.0
 
 Hook: TypeAlias = Callable[[], Awaitable[None] | None]
 
@@ -346,7 +348,7 @@ class Server:
         registry = running.registry
         if registry is None or running.announced is None:
             return
-        left = until - monotonic()
+        left = max(until - monotonic(), _LEAST_FAREWELL)
         await _bounded(registry.deregister(*running.announced), left / 3)
         if registry is not self._options.registry:  # what the user made, the user closes
             # Also when the registry could not be reached: nothing may go on trying.
