@@ -27,7 +27,7 @@ class Stage(ABC):
     :param ttl: seconds after which the registry drops what is not renewed.
     """
 
-    #: Whether the wall clock's jumps are felt at all is for each registry to say.
+    #: The registry itself; subclasses say of which kind.
     server: ServerProcess
 
     def __init__(self, server: ServerProcess, proxy: FaultProxy, fleet: Fleet, ttl: float) -> None:

@@ -8,9 +8,8 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
@@ -20,28 +19,25 @@ from elanus_registry_etcd import EtcdRegistry, EtcdResolver
 from .conftest import EtcdFactory
 from .outages import NAME, Fleet, Watcher, eventually, leaves_nothing_behind
 from .servers import EtcdServer
+from .stage import MARGIN, OUTAGES, Outage, Stage
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 TTL = 2
-#: Longer than three TTLs: what is not renewed is gone.
-OUTAGE = 3 * TTL + 0.5
-#: For the machine, which does other things, too.
-MARGIN = 1.0
 PREFIX = f"kitex/registry-etcd/{NAME}/"
 
 
-class Stage:
+class EtcdStage(Stage):
     """An etcd, a proxy before it, and a fleet that knows the proxy only."""
 
+    server: EtcdServer
+
     def __init__(self, server: EtcdServer, proxy: FaultProxy, **credentials: str) -> None:
-        self.server = server
-        self.proxy = proxy
         options = {"endpoints": proxy.address, "timeout": 1, **credentials}
-        self.fleet = Fleet(("etcd", {**options, "ttl": TTL}), ("etcd", {**options, "poll_interval": 5}))
+        fleet = Fleet(("etcd", {**options, "ttl": TTL}), ("etcd", {**options, "poll_interval": 5}))
+        super().__init__(server, proxy, fleet, TTL)
 
     def announced(self) -> bool:
-        """Whether etcd has exactly the fleet's keys."""
         try:
             found = {json.loads(value)["address"] for value in self.server.get(PREFIX).values()}
         except ValueError:
@@ -49,80 +45,34 @@ class Stage:
         return found == self.fleet.addresses
 
     def lost(self) -> bool:
-        """Whether etcd has none of them."""
         return not self.server.get(PREFIX)
 
-    async def do(self, action: Callable[..., Any], *arguments: Any) -> None:
-        """Run something that blocks."""
-        await asyncio.to_thread(action, *arguments)
+    def add(self, name: str, address: str) -> None:
+        value = json.dumps({"network": "tcp", "address": address, "weight": 10, "tags": None})
+        self.server.put(f"kitex/registry-etcd/{name}/{address}", value)
 
-    async def recovers(self) -> None:
-        """What has to hold from now on, when the outage is over."""
-        await eventually(self.announced, TTL + MARGIN, "being announced again")
-        await self.sees_the_next_change(2.0)
+    def remove(self, name: str, address: str) -> None:
+        self.server.delete(f"kitex/registry-etcd/{name}/{address}")
 
-    async def sees_the_next_change(self, seconds: float) -> None:
-        """Somebody else appears and goes again."""
-        stranger = "192.0.2.1:1"
-        # Nothing is made of it by the client: a call to it would fail. Its weight is another service's business.
-        value = json.dumps({"network": "tcp", "address": stranger, "weight": 10, "tags": None})
-        watcher = self.fleet.watcher
-        other = Watcher(watcher._resolver, "acme.other")
-        following = asyncio.create_task(other.run())
-        try:
-            await eventually(lambda: other.sets > 0, seconds)
-            await self.do(self.server.put, PREFIX.replace(NAME, "acme.other") + stranger, value)
-            await other.sees(lambda seen: stranger in seen, seconds)
-            await self.do(self.server.delete, PREFIX.replace(NAME, "acme.other"))
-            await other.sees(lambda seen: stranger not in seen, seconds)
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-        await watcher.sees(lambda seen: seen == self.fleet.addresses, seconds)
+    def wipe(self) -> None:
+        self.server.wipe()
 
 
-Outage = Callable[[Stage], Awaitable[None]]
-
-
-async def held_still(stage: Stage) -> None:
-    stage.server.pause()
-    await asyncio.sleep(OUTAGE)
-    stage.server.resume()
-
-
-async def killed_and_restarted_with_its_data(stage: Stage) -> None:
-    await stage.do(stage.server.kill)
-    await asyncio.sleep(OUTAGE)
-    await stage.do(stage.server.start)
-
-
-async def killed_and_restarted_at_once(stage: Stage) -> None:
-    await stage.do(stage.server.kill)
-    await stage.do(stage.server.start)
-
-
-async def killed_and_restarted_empty(stage: Stage) -> None:
-    await stage.do(stage.server.kill)
-    await stage.do(stage.server.wipe)
-    await stage.do(stage.server.start)
-    assert stage.server.get("x") == {}
-
-
-async def keys_deleted_behind_our_back(stage: Stage) -> None:
+async def keys_deleted_behind_our_back(stage: EtcdStage) -> None:
     await stage.do(stage.server.delete, PREFIX)
 
 
-async def leases_revoked_behind_our_back(stage: Stage) -> None:
+async def leases_revoked_behind_our_back(stage: EtcdStage) -> None:
     for lease in stage.server.leases():
         await stage.do(stage.server.revoke, lease)
 
 
-async def overwritten_behind_our_back(stage: Stage) -> None:
+async def overwritten_behind_our_back(stage: EtcdStage) -> None:
     for key in stage.server.get(PREFIX):
         await stage.do(stage.server.put, key, "nonsense")
 
 
-async def compacted(stage: Stage) -> None:
+async def compacted(stage: EtcdStage) -> None:
     """While the network holds back what the watchers should have seen."""
     stage.proxy.down.stall = True
     await stage.do(stage.server.delete, PREFIX)
@@ -134,82 +84,25 @@ async def compacted(stage: Stage) -> None:
     stage.proxy.heal()
 
 
-async def cable_pulled(stage: Stage) -> None:
-    """Nothing passes, nothing is refused, nothing is lost: TCP would send it again."""
-    stage.proxy.up.stall = stage.proxy.down.stall = True
-    await asyncio.sleep(OUTAGE)
-    stage.proxy.heal()
-
-
-async def half_open(stage: Stage) -> None:
-    """What is sent vanishes, on old connections and on new ones."""
-    stage.proxy.half_open = True
-    stage.proxy.up.swallow = stage.proxy.down.swallow = True
-    await asyncio.sleep(OUTAGE)
-    await stage.proxy.cut()
-    stage.proxy.heal()
-
-
-async def refused(stage: Stage) -> None:
-    await stage.proxy.refuse()
-    await stage.proxy.cut()
-    await asyncio.sleep(OUTAGE)
-    await stage.proxy.accept()
-
-
-async def cut_again_and_again(stage: Stage) -> None:
-    for _ in range(8):
-        await stage.proxy.cut()
-        await asyncio.sleep(0.5)
-
-
-async def slow(stage: Stage) -> None:
-    """Every answer takes 0.4 s, and everything goes on."""
-    stage.proxy.up.delay = stage.proxy.down.delay = 0.2
-    await asyncio.sleep(OUTAGE)
-    assert stage.announced()
-    await stage.sees_the_next_change(3.0)
-    stage.proxy.heal()
-
-
-async def the_wall_clock_jumps(stage: Stage) -> None:
-    now = time.time
-    with pytest.MonkeyPatch.context() as patch:
-        for jump in (86_400.0, -86_400.0):
-            patch.setattr(time, "time", lambda jump=jump: now() + jump)
-            await asyncio.sleep(OUTAGE / 2)
-            assert stage.announced()
-
-
-OUTAGES: list[Outage] = [
-    held_still,
-    killed_and_restarted_with_its_data,
-    killed_and_restarted_at_once,
-    killed_and_restarted_empty,
+OWN = (
     keys_deleted_behind_our_back,
     leases_revoked_behind_our_back,
     overwritten_behind_our_back,
     compacted,
-    cable_pulled,
-    half_open,
-    refused,
-    cut_again_and_again,
-    slow,
-    the_wall_clock_jumps,
-]
+)
 
 
 @asynccontextmanager
-async def on_stage(server: EtcdServer, **credentials: str) -> AsyncIterator[Stage]:
+async def on_stage(server: EtcdServer, **credentials: str) -> AsyncIterator[EtcdStage]:
     async with leaves_nothing_behind(), FaultProxy(server.address) as proxy:
-        stage = Stage(server, proxy, **credentials)
+        stage = EtcdStage(server, proxy, **credentials)
         async with stage.fleet.running():
             yield stage
             stage.fleet.check_calls()
         assert stage.lost(), "the servers have stopped"
 
 
-@pytest.mark.parametrize("outage", OUTAGES, ids=lambda outage: outage.__name__)
+@pytest.mark.parametrize("outage", [*OUTAGES, *OWN], ids=lambda outage: outage.__name__)
 async def test_an_outage_of_etcd(outage: Outage, start_etcd: EtcdFactory) -> None:
     server = start_etcd()
     async with on_stage(server) as stage:
