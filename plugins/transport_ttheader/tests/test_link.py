@@ -454,16 +454,19 @@ def test_a_business_status_given_as_the_error(harness: Any) -> None:
 def test_a_reply_that_cannot_be_sent_becomes_an_error(harness: Any) -> None:
     async def scenario() -> None:
         def handle(call: Any) -> bytes:
-            call.send_back("big", "v" * (70_000 if call.seq_id == 1 else 10))
+            if call.seq_id == 1:
+                call.send_back("big", "v" * 70_000)
+            if call.seq_id == 3:
+                call.send_back("half", "\ud800")
             return bytes(200_000 if call.seq_id == 2 else 10)
 
         _, _, script = harness.scripted_server(handle, limits=Limits(frame_bytes=100_000))
-        script.wire.write(harness.message("echo", 1, PAYLOAD) + harness.message("echo", 2, PAYLOAD))
+        script.wire.write(b"".join(harness.message("echo", number, PAYLOAD) for number in (1, 2, 3)))
         await harness.settle()
-        first, second = (read_exception(reply.payload) for reply in script.replies())
-        assert (first.code, second.code) == (6, 6)
-        assert "over 65535" in first.message
-        assert "over the limit of 100000" in second.message
+        errors = [read_exception(reply.payload) for reply in script.replies()]
+        assert [error.code for error in errors] == [6, 6, 6]
+        for error, text in zip(errors, ("over 65535", "over the limit of 100000", "that is no text"), strict=True):
+            assert text in error.message
         assert not script.eof
 
     virtual(scenario)

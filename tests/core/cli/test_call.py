@@ -93,3 +93,9 @@ def test_mistakes_on_the_command_line_exit_with_2(address: str, idl: Path, argum
     result = run(address, str(idl), *arguments)
     assert result.exit_code == 2
     assert text in result.stderr
+
+
+def test_tls_is_spoken_when_asked_for_and_its_failure_says_so(address: str, idl: Path) -> None:
+    result = run(address, str(idl), "greet", greet("you"), "--tls", "--timeout", "2")
+    assert result.exit_code == 1
+    assert "the TLS handshake failed" in result.stderr

@@ -48,6 +48,8 @@ class _Request:
 @click.option("--persistent", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Metadata for every hop.")
 @click.option("--transport", default="ttheader", show_default=True, help="By name, as offered by a plugin.")
 @click.option("--option", multiple=True, callback=literals, metavar="KEY=VALUE", help="An option of the transport.")
+@click.option("--tls", is_flag=True, help="Speak TLS; the authorities are the system's, or those of --ca-file.")
+@click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), help="PEM file of authorities; implies --tls.")
 @click.option("--name", default="", help="The destination's name, when it is not the IDL's service name.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: one JSON object with reply, metadata and timing.")
 @uvloop_option
@@ -63,6 +65,8 @@ def call(
     persistent: dict[str, str],
     transport: str,
     option: dict[str, Any],
+    tls: bool,
+    ca_file: str | None,
     name: str,
     as_json: bool,
     uvloop: bool,
@@ -74,12 +78,13 @@ def call(
     Example: elanus call 127.0.0.1:8888 echo.thrift EchoService/echo '{"request": {"message": "hi"}}'
     """
     from elanus.idl import load
+    from elanus.net.tls import client_context
 
     with reported():
         service, info = _find(load(idl, include), method)
         text = sys.stdin.read() if arguments == "-" else arguments
         values = _values(service, info, text)
-        options = {"transport": (transport, option), "name": name}
+        options = {"transport": (transport, option), "name": name, "ssl": client_context(ca_file) if tls or ca_file else None}
         request = _Request(address, service, info, values, options, timeout, transient, persistent)
         run(_call(request, as_json), uvloop=uvloop)
 

@@ -221,8 +221,11 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
             pass
         elif not (error or payload is None or call.reply_metadata or call.biz_status or self._draining or self._crc32c):
             head = active.target.heads.plain(message)(message.seq_id, len(payload))
-            call.sent_bytes = len(head) + len(payload)
-            self._write(head, payload)
+            size = call.sent_bytes = len(head) + len(payload)
+            if size <= self._options.limits.frame_bytes:
+                self._write(head, payload)
+            else:
+                self._answer_in_full(active, call, payload, error)
         else:
             self._answer_in_full(active, call, payload, error)
         if not self._batch and (self._waiting or self._paused or self._ending or self._draining):

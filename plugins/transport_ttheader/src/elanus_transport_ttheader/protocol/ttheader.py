@@ -93,7 +93,10 @@ def _text(data: bytes) -> str:
 
 
 def _str16(text: str) -> bytes:
-    data = text.encode("utf-8", "surrogateescape")
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise LocalProtocolError(f"a header key or value that is no text: {error}") from error
     if len(data) > 0xFFFF:
         raise LocalProtocolError(
             f"a header key or value of {len(data)} bytes, over 65535", hint="Send large values in the message itself"
