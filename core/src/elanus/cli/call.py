@@ -84,7 +84,8 @@ def call(
         service, info = _find(load(idl, include), method)
         text = sys.stdin.read() if arguments == "-" else arguments
         values = _values(service, info, text)
-        options = {"transport": (transport, option), "name": name, "ssl": client_context(ca_file) if tls or ca_file else None}
+        context = client_context(ca_file) if tls or ca_file else None
+        options = {"transport": (transport, option), "name": name, "ssl": context}
         request = _Request(address, service, info, values, options, timeout, transient, persistent)
         run(_call(request, as_json), uvloop=uvloop)
 
