@@ -49,7 +49,7 @@ class Line(threading.Thread):
         self._requests: queue.SimpleQueue[tuple[Callable[[Any], Any], float, Future[Any]] | None] = queue.SimpleQueue()
         self._connection: HTTPConnection | None = None
         #: Another handle on its socket. The connection's own is out of reach during a TLS handshake.
-        self._handle: socket.socket | None = None
+        self._duplicate: socket.socket | None = None
         self.abandoned = False
         #: Connect and read timeouts, in seconds, of the request that is being carried out.
         self.timeouts = (settings.connect_timeout, settings.timeout)
@@ -66,9 +66,9 @@ class Line(threading.Thread):
         """End the thread, and first what it does just now."""
         self.abandoned = True
         self._requests.put(None)
-        if self._handle is not None:
+        if self._duplicate is not None:
             with suppress(OSError):
-                self._handle.shutdown(socket.SHUT_RDWR)
+                self._duplicate.shutdown(socket.SHUT_RDWR)
 
     def run(self) -> None:
         client = self._client()
@@ -116,7 +116,7 @@ class Line(threading.Thread):
         :raises OSError: nobody waits for it any more.
         """
         self._close_connection()
-        self._connection, self._handle = connection, sock.dup()
+        self._connection, self._duplicate = connection, sock.dup()
         if self.abandoned:
             sock.close()
             raise OSError("given up")
@@ -126,8 +126,8 @@ class Line(threading.Thread):
         """The session leaves its connections to the garbage collector, and an error in somebody's hands keeps them."""
         if self._connection is not None:
             self._connection.close()
-        if self._handle is not None:
-            self._handle.close()
+        if self._duplicate is not None:
+            self._duplicate.close()
 
 
 def _line() -> Line:
