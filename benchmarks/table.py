@@ -88,8 +88,8 @@ def rooms(measured: Sequence[Series]) -> list[str]:
         if series.row.family == "elanus" and series.workload == _workloads(measured)[0]:
             client, server = series.samples[-1].client_facts, series.samples[-1].server_facts
             lines.append(
-                f"{series.row.name}: client {' > '.join(client['rooms'])} > send; server {' > '.join(server['rooms'])}"
-                f" > handler; frames {client['request_bytes']} + {client['reply_bytes']} B, {client['transport']}"
+                f"{series.row.name}: client {' > '.join(client['rooms'])}; server {' > '.join(server['rooms'])}"
+                f"; frames {client['request_bytes']} + {client['reply_bytes']} B, {client['transport']}"
             )
     return ["rooms", *lines, ""] if lines else []
 
