@@ -18,7 +18,6 @@ from elanus.errors import TransportError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from elanus.contracts.limiter import Limiter
     from elanus.contracts.transport import Dispatcher, LinkOptions, ServerLink, Transport
     from elanus.options import ServerOptions
 
@@ -37,7 +36,6 @@ class Listener:
         self._dispatcher = dispatcher
         self._options = options
         self._link_options = link
-        self._limiter: Limiter | None = None
         self._server: asyncio.Server | None = None
         self._unix_path: str | None = None
         self._newcomers: set[_Newcomer] = set()
