@@ -1,0 +1,3 @@
+"""Consistent hashing with bounded loads for elanus."""
+
+from __future__ import annotations

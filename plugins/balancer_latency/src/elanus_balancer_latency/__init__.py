@@ -1,0 +1,3 @@
+"""A load balancer for elanus that learns from latency and load."""
+
+from __future__ import annotations

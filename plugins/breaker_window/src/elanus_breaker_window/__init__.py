@@ -1,0 +1,3 @@
+"""Circuit breakers over a sliding window for elanus."""
+
+from __future__ import annotations

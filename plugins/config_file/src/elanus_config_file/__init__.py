@@ -1,0 +1,3 @@
+"""Options of elanus clients and servers from a TOML file."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Retries and hedged requests with a budget for elanus."""
+
+from __future__ import annotations
