@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from elanus.errors import ConfigError
-from elanus.settings import read_settings
+from elanus.settings import backend_address, read_settings, wants_tls
 
 
 @dataclass(frozen=True)
@@ -56,3 +56,54 @@ def test_what_does_not_fit_is_named_with_the_next_step(values: dict[str, object]
     with pytest.raises(ConfigError) as caught:
         read(**values)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "place"),
+    [
+        ("10.0.0.1", "", "10.0.0.1:99"),
+        (" store:1 ", "", "store:1"),
+        ("http://store/", "http", "store:99"),
+        ("https://[2001:db8::1]:443", "https", "[2001:db8::1]:443"),
+    ],
+)
+def test_the_address_of_a_backend_is_taken_apart(text: str, scheme: str, place: str) -> None:
+    address = backend_address("the store", text, 99)
+    assert (address.scheme, str(address)) == (scheme, place)
+
+
+@pytest.mark.parametrize("text", ["", "ftp://x", "x:99999", "2001:db8::1", "http://x/path"])
+def test_what_is_no_address_of_a_backend_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="no address of the store"):
+        backend_address("the store", text, 99)
+
+
+@pytest.mark.parametrize(
+    ("tls", "texts", "files", "secure"),
+    [
+        (None, ["a", "b"], False, False),
+        (None, ["a", "https://b"], False, True),
+        (None, ["a"], True, True),
+        (True, ["a"], False, True),
+        (False, ["http://a"], False, False),
+    ],
+)
+def test_whether_to_speak_tls_follows_from_what_was_given(
+    tls: bool | None, texts: list[str], files: bool, secure: bool
+) -> None:
+    addresses = [backend_address("x", text, 1) for text in texts]
+    assert wants_tls("x", tls, addresses, files=files) is secure
+
+
+@pytest.mark.parametrize(
+    ("tls", "texts", "files"),
+    [
+        (None, ["http://a", "https://b"], False),
+        (True, ["http://a"], False),
+        (False, ["a"], True),
+        (None, ["http://a"], True),
+    ],
+)
+def test_options_that_want_both_tls_and_none_are_refused(tls: bool | None, texts: list[str], files: bool) -> None:
+    with pytest.raises(ConfigError, match="both TLS and no TLS"):
+        wants_tls("x", tls, [backend_address("x", text, 1) for text in texts], files=files)

@@ -1,21 +1,91 @@
-"""Options of a plugin's part: a frozen dataclass, filled from what the user wrote and checked by its annotations."""
+"""Options of a plugin's part: a frozen dataclass, filled from what the user wrote and checked by its annotations.
+
+What annotations cannot say, and the options of many parts need, is here as well: where a backend answers, seconds, PEM
+files.
+"""
 
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from elanus.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["read_settings"]
+__all__ = ["BackendAddress", "backend_address", "check_pem_files", "check_seconds", "read_settings", "wants_tls"]
 
 _T = TypeVar("_T")
+
+_ADDRESS = re.compile(r"(?:(?P<scheme>https?)://)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\[\]:/\s]+)(?::(?P<port>\d{1,5}))?/?")
+
+
+class BackendAddress(NamedTuple):
+    """Where a backend answers."""
+
+    #: ``"http"``, ``"https"``, or empty where none was written.
+    scheme: str
+    #: An IPv6 host keeps its brackets.
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def backend_address(owner: str, text: str, default_port: int) -> BackendAddress:
+    """*text* taken apart: ``"host"``, ``"host:port"``, ``"http://host:port"`` or ``"https://host:port"``.
+
+    :param owner: the backend, for the message: ``"etcd"``.
+    :raises ConfigError: it is nothing of the kind.
+    """
+    found = _ADDRESS.fullmatch(text.strip())
+    if found is None or int(found["port"] or 0) > 65535:
+        hint = 'Give "host:port", "http://host:port" or "https://host:port"'
+        raise ConfigError(f"{text!r} is no address of {owner}", hint=hint)
+    return BackendAddress(found["scheme"] or "", found["host"], int(found["port"] or default_port))
+
+
+def check_seconds(owner: str, name: str, seconds: float, *, above: float = 0.0) -> None:
+    """Refuse what is no finite number of seconds greater than *above*.
+
+    :raises ConfigError: names *owner*, the option *name*, and the value.
+    """
+    if not above < seconds < inf:
+        raise ConfigError(f"option {name!r} of {owner} is {seconds}", hint=f"Give seconds above {above:g}")
+
+
+def check_pem_files(owner: str, ca_file: str, cert_file: str, key_file: str) -> None:
+    """Refuse a certificate without its key, and files that are not there; an empty path means none.
+
+    :raises ConfigError: names *owner* and the option, ``ca_file``, ``cert_file`` or ``key_file``.
+    """
+    if bool(cert_file) != bool(key_file):
+        raise ConfigError(f"options 'cert_file' and 'key_file' of {owner} belong together", hint="Give both or none")
+    for name, path in (("ca_file", ca_file), ("cert_file", cert_file), ("key_file", key_file)):
+        if path and not Path(path).is_file():
+            raise ConfigError(f"option {name!r} of {owner}: there is no file {path!r}", hint="Give a PEM file")
+
+
+def wants_tls(owner: str, tls: bool | None, addresses: Sequence[BackendAddress], *, files: bool) -> bool:
+    """Whether to speak TLS: as *tls* says; where it is ``None``, when an address is ``https://`` or *files* are given.
+
+    :param files: whether an authority or a certificate was given.
+    :raises ConfigError: some of it wants TLS and some of it wants none.
+    """
+    schemes = {address.scheme for address in addresses}
+    secure = tls if tls is not None else files or "https" in schemes
+    if ("http" if secure else "https") in schemes or (files and not secure):
+        hint = "Look at 'tls', at the certificates, and at http:// and https:// in the addresses"
+        raise ConfigError(f"the options of {owner} want both TLS and no TLS", hint=hint)
+    return secure
 
 
 def read_settings(cls: type[_T], owner: str, values: Mapping[str, object]) -> _T:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from requests import Response
 
-    from elanus_registry_consul.settings import Agent, ConnectionSettings
+    from elanus.settings import BackendAddress
+    from elanus_registry_consul.settings import ConnectionSettings
 
 __all__ = ["Line"]
 
@@ -41,7 +42,7 @@ class Line(threading.Thread):
     :param agent: where to connect to.
     """
 
-    def __init__(self, agent: Agent, settings: ConnectionSettings) -> None:
+    def __init__(self, agent: BackendAddress, settings: ConnectionSettings) -> None:
         # A name server that does not answer can hold a thread for long; it must not hold the end of the process.
         super().__init__(name=f"elanus consul {agent}", daemon=True)
         self._agent = agent

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from elanus.errors import ConfigError
-from elanus.settings import read_settings
+from elanus.settings import (
+    BackendAddress,
+    backend_address,
+    check_pem_files,
+    check_seconds,
+    read_settings,
+    wants_tls,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Agent", "ConnectionSettings", "RegistrySettings", "ResolverSettings", "consul_settings"]
+__all__ = ["ConnectionSettings", "RegistrySettings", "ResolverSettings", "consul_settings"]
 
 DEFAULT_PORT = 8500
 #: Consul looks for services to deregister twice a minute, and takes anything below a minute for one.
 #: Source: Consul ``agent/config``, ``check_deregister_interval_min``.
 LEAST_DEREGISTER_AFTER = 60.0
 
-_ADDRESS = re.compile(r"(?:(?P<scheme>https?)://)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\[\]:/\s]+)(?::(?P<port>\d{1,5}))?/?")
 #: The variables that Consul's own client obeys, and so Kitex's registry; an option that is given goes before.
 _ENVIRONMENT = {
     "address": "CONSUL_HTTP_ADDR",
@@ -36,18 +40,6 @@ _ENVIRONMENT = {
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 S = TypeVar("S", bound="ConnectionSettings")
-
-
-class Agent(NamedTuple):
-    """Where an agent answers."""
-
-    scheme: str
-    #: An IPv6 host keeps its brackets.
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,31 +68,17 @@ class ConnectionSettings:
     def __post_init__(self) -> None:
         if not self.address:
             raise ConfigError("option 'address' of consul is empty", hint='Give one or more, such as "127.0.0.1:8500"')
-        agents = self.agents
-        for name in ("timeout", "connect_timeout"):
-            _check_seconds(name, getattr(self, name), above=0.0)
-        if bool(self.cert_file) != bool(self.key_file):
-            raise ConfigError("options 'cert_file' and 'key_file' of consul belong together", hint="Give both or none")
-        for name in ("ca_file", "cert_file", "key_file"):
-            path = getattr(self, name)
-            if path and not Path(path).is_file():
-                raise ConfigError(f"option {name!r} of consul: there is no file {path!r}", hint="Give a PEM file")
-        given = {_parsed(address)["scheme"] for address in self.address} - {None}
-        if given - {agents[0].scheme} or (self.tls is False and (self.ca_file or self.cert_file)):
-            raise ConfigError(
-                "the options of consul want both TLS and no TLS",
-                hint="Look at 'tls', at the certificates, and at http:// and https:// in 'address'",
-            )
+        check_seconds("consul", "timeout", self.timeout)
+        check_seconds("consul", "connect_timeout", self.connect_timeout)
+        check_pem_files("consul", self.ca_file, self.cert_file, self.key_file)
+        _ = self.agents
 
     @property
-    def agents(self) -> tuple[Agent, ...]:
-        """The addresses, taken apart."""
-        found = [_parsed(address) for address in self.address]
-        secure = self.tls
-        if secure is None:
-            secure = bool(self.ca_file or self.cert_file) or any(one["scheme"] == "https" for one in found)
-        scheme = "https" if secure else "http"
-        return tuple(Agent(scheme, one["host"], int(one["port"] or DEFAULT_PORT)) for one in found)
+    def agents(self) -> tuple[BackendAddress, ...]:
+        """The addresses, taken apart, each with the scheme that it is spoken to with."""
+        found = [backend_address("a Consul agent", address, DEFAULT_PORT) for address in self.address]
+        secure = wants_tls("consul", self.tls, found, files=bool(self.ca_file or self.cert_file))
+        return tuple(agent._replace(scheme="https" if secure else "http") for agent in found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +100,9 @@ class RegistrySettings(ConnectionSettings):
         # `super()` without arguments does not find its class in a dataclass with slots.
         ConnectionSettings.__post_init__(self)
         for name in ("check_interval", "check_timeout"):
-            _check_seconds(name, getattr(self, name), above=0.0)
+            check_seconds("consul", name, getattr(self, name))
         if self.ttl_check is not None:
-            _check_seconds("ttl_check", self.ttl_check, above=1.0)
+            check_seconds("consul", "ttl_check", self.ttl_check, above=1.0)
         if not LEAST_DEREGISTER_AFTER <= self.deregister_critical_after < inf:
             raise ConfigError(
                 f"option 'deregister_critical_after' of consul is {self.deregister_critical_after}",
@@ -171,18 +149,3 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
         else:
             raise ConfigError(f"the environment has {variable}={text!r}", hint="Give true or false")
     return found
-
-
-def _parsed(address: str) -> re.Match[str]:
-    found = _ADDRESS.fullmatch(address.strip())
-    if found is None or int(found["port"] or 0) > 65535:
-        raise ConfigError(
-            f"{address!r} is no address of a Consul agent",
-            hint='Give "host:port", "http://host:port" or "https://host:port"',
-        )
-    return found
-
-
-def _check_seconds(name: str, seconds: float, *, above: float) -> None:
-    if not above < seconds < inf:
-        raise ConfigError(f"option {name!r} of consul is {seconds}", hint=f"Give seconds above {above:g}")

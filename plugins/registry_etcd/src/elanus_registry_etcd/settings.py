@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from elanus.errors import ConfigError
 from elanus.service import DEFAULT_WEIGHT
+from elanus.settings import BackendAddress, backend_address, check_pem_files, check_seconds, wants_tls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +19,6 @@ __all__ = ["ConnectionSettings", "RegistrySettings", "ResolverSettings"]
 DEFAULT_PREFIX = "kitex/registry-etcd"
 DEFAULT_PORT = 2379
 DEFAULT_TTL = 60
-
-_ENDPOINT = re.compile(r"(?:(?P<scheme>https?)://)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\[\]:/\s]+)(?::(?P<port>\d{1,5}))?/?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +48,11 @@ class ConnectionSettings:
     def __post_init__(self) -> None:
         if not self.endpoints:
             raise ConfigError("option 'endpoints' of etcd is empty", hint='Give one or more, such as "10.0.0.1:2379"')
-        for endpoint in self.endpoints:
-            _parsed(endpoint)
         if self.prefix.endswith("/"):
             raise ConfigError(f"option 'prefix' of etcd is {self.prefix!r}", hint="Leave out the '/' at its end")
         self._check_credentials()
-        for name, least in (("timeout", 0.0), ("connect_timeout", 0.0)):
-            if not least < getattr(self, name) < float("inf"):
-                raise ConfigError(f"option {name!r} of etcd is {getattr(self, name)}", hint="Give seconds above 0")
+        check_seconds("etcd", "timeout", self.timeout)
+        check_seconds("etcd", "connect_timeout", self.connect_timeout)
         if self.keepalive_time < 5.0:
             raise ConfigError(
                 f"option 'keepalive_time' of etcd is {self.keepalive_time}", hint="Give 5 or more: etcd refuses less"
@@ -67,30 +61,21 @@ class ConnectionSettings:
     def _check_credentials(self) -> None:
         if self.password and not self.user:
             raise ConfigError("option 'password' of etcd is set without 'user'", hint="Give the user, too")
-        if bool(self.cert_file) != bool(self.key_file):
-            raise ConfigError("options 'cert_file' and 'key_file' of etcd belong together", hint="Give both or none")
-        for name in ("ca_file", "cert_file", "key_file"):
-            path = getattr(self, name)
-            if path and not Path(path).is_file():
-                raise ConfigError(f"option {name!r} of etcd: there is no file {path!r}", hint="Give a PEM file")
-        schemes = {_parsed(endpoint)[0] for endpoint in self.endpoints}
-        if ("http" if self.secure else "https") in schemes or (self.tls is False and (self.ca_file or self.cert_file)):
-            raise ConfigError(
-                "the options of etcd want both TLS and no TLS",
-                hint="Look at 'tls', at the certificates, and at http:// and https:// in 'endpoints'",
-            )
+        check_pem_files("etcd", self.ca_file, self.cert_file, self.key_file)
+        wants_tls("etcd", self.tls, self._members(), files=bool(self.ca_file or self.cert_file))
+
+    def _members(self) -> list[BackendAddress]:
+        return [backend_address("etcd", endpoint, DEFAULT_PORT) for endpoint in self.endpoints]
 
     @property
     def targets(self) -> tuple[str, ...]:
         """The endpoints as ``"host:port"``."""
-        return tuple(_parsed(endpoint)[1] for endpoint in self.endpoints)
+        return tuple(str(member) for member in self._members())
 
     @property
     def secure(self) -> bool:
         """Whether to use TLS."""
-        if self.tls is not None:
-            return self.tls
-        return bool(self.ca_file or self.cert_file) or any(_parsed(one)[0] == "https" for one in self.endpoints)
+        return wants_tls("etcd", self.tls, self._members(), files=bool(self.ca_file or self.cert_file))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,13 +138,3 @@ class ResolverSettings(ConnectionSettings):
             raise ConfigError(f"option 'poll_interval' of etcd is {self.poll_interval}", hint="Give 0.5 s or more")
         if self.default_weight < 1:
             raise ConfigError(f"option 'default_weight' of etcd is {self.default_weight}", hint="Give 1 or more")
-
-
-def _parsed(endpoint: str) -> tuple[str, str]:
-    """Scheme (or nothing) and ``"host:port"``."""
-    found = _ENDPOINT.fullmatch(endpoint.strip())
-    if found is None or int(found["port"] or 0) > 65535:
-        raise ConfigError(
-            f"{endpoint!r} is no endpoint of etcd", hint='Give "host:port", "http://host:port" or "https://host:port"'
-        )
-    return found["scheme"] or "", f"{found['host']}:{found['port'] or DEFAULT_PORT}"
