@@ -7,8 +7,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from elanus.deadline import Deadline, remaining
-from elanus.errors import StateError
+from elanus.errors import ElanusError, StateError
 from elanus.metadata import EMPTY_METADATA, Metadata
+from elanus.timeline import JOURNAL_ENTRIES, Attempt, Event, Phase, Timeline, Verdict, phase_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,22 +21,6 @@ if TYPE_CHECKING:
     from elanus.service import Instance, MethodInfo, ServiceInfo
 
 __all__ = ["Call", "Event", "current_call", "running_call", "serving", "shield", "shielded"]
-
-
-class Event:
-    """Names of the marks on a timeline, in the order in which a call meets them."""
-
-    START = "start"
-    RESOLVED = "resolved"
-    CONNECTED = "connected"
-    ENCODED = "encoded"
-    WRITTEN = "written"
-    ARRIVED = "arrived"
-    HANDLER_START = "handler start"
-    HANDLER_FINISH = "handler finish"
-    REPLIED = "replied"
-    DECODED = "decoded"
-    FINISH = "finish"
 
 
 class Call:
@@ -60,6 +45,7 @@ class Call:
         "expired",
         "headers",
         "instance",
+        "journal",
         "limit",
         "log_id",
         "metadata",
@@ -68,6 +54,7 @@ class Call:
         "options",
         "peer",
         "received_bytes",
+        "record",
         "reply_metadata",
         "reply_payload",
         "reply_trailers",
@@ -97,9 +84,13 @@ class Call:
     argument_payload: Payload | None
     #: Instances that attempts of this call were sent to, in order; one list for all attempts.
     tried: list[Instance]
+    #: Attempts and verdicts, one list for all attempts; ``None`` until there is something to tell.
+    journal: list[Attempt | Verdict] | None
 
     #: 0 for the first attempt, n for the n-th retry.
     attempt: int
+    #: What the journal says of this attempt, where a retrier made it.
+    record: Attempt | None
     #: On a server: the caller marked this request as a retry.
     retried: bool
     instance: Instance | None
@@ -124,6 +115,7 @@ class Call:
     received_bytes: int
     #: Whether any byte of the request was handed to a connection.
     written: bool
+    #: Names of :class:`~elanus.timeline.Event` and instants; :meth:`history` makes something to read of it.
     timeline: list[tuple[str, float]]
     #: The open stream, while there is one.
     stream: RawStream | None
@@ -169,6 +161,8 @@ class Call:
         self.log_id = ""
         self.on_open = ()
         self.error = None
+        self.journal = None
+        self.record = None
         self._reset(0, [(Event.START, monotonic())])
 
     def _reset(self, attempt: int, timeline: list[tuple[str, float]]) -> None:
@@ -193,10 +187,50 @@ class Call:
         """Note that *event* happened now."""
         self.timeline.append((event, monotonic()))
 
+    def note(self, verdict: str) -> None:
+        """Note what a policy decided about this call, and why. For people: results and errors carry it.
+
+        :param verdict: a clause without a full stop, such as ``"not tried again: 3 attempts are the limit"``.
+        """
+        self._enter(Verdict(monotonic(), self.attempt, verdict))
+
+    def _enter(self, entry: Attempt | Verdict) -> None:
+        if self.journal is None:
+            self.journal = []
+        if len(self.journal) < JOURNAL_ENTRIES:
+            self.journal.append(entry)
+
+    def history(self, error: BaseException | None = None) -> Timeline:
+        """What has happened to this call up to now, all attempts included; refers to nothing of the call.
+
+        :param error: the outcome, for a call without a retrier, whose attempts nobody records.
+        """
+        now = monotonic()
+        started = self.timeline[0][1]
+        last = self.record or Attempt(self.attempt, "first" if self.attempt == 0 else "retry", started)
+        if last.ended is None:
+            last = Attempt(last.number, last.kind, last.started)
+            _close(last, self.instance, error, now)
+        return Timeline(tuple(self.timeline), () if self.journal is None else self.journal, now, last)
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Every attempt of this call, in seconds since its start."""
+        return self.history().attempts
+
+    def phases(self) -> list[Phase]:
+        """The stretches of this call up to now, in order, with the seconds of each; they add up to its age."""
+        return self.history().phases
+
+    def phase(self) -> str:
+        """The phase that this call is in, such as ``"connect"`` or ``"wait"``."""
+        return phase_after(self.timeline)
+
     def opened(self, stream: RawStream) -> None:
         """The stream of this call is open: from here on there is no retry and no other pick."""
         self.stream = stream
         self.mark(Event.CONNECTED)
+        self.mark(Event.OPENED)
         callbacks, self.on_open = self.on_open, ()
         for callback in callbacks:
             callback(stream)
@@ -221,8 +255,13 @@ class Call:
         _check_texts(key, value)
         self.reply_trailers = {**self.reply_trailers, key: value}
 
-    def fork(self, attempt: int) -> Call:
-        """A call for one more attempt: it shares the intent and starts with fresh state."""
+    def fork(self, attempt: int, *, hedge: bool = False) -> Call:
+        """A call for one more attempt: it shares the intent and starts with fresh state.
+
+        The attempt is in the journal from now on. Whoever runs it tells its :meth:`end`.
+
+        :param hedge: it starts while another one still runs.
+        """
         other = Call.__new__(Call)
         other.service = self.service
         other.method = self.method
@@ -241,14 +280,30 @@ class Call:
         other.log_id = self.log_id
         other.on_open = self.on_open
         other.error = None
-        other._reset(attempt, [(Event.START, monotonic())])
+        now = monotonic()
+        other.record = Attempt(attempt, "hedge" if hedge else "retry" if attempt else "first", now)
+        self._enter(other.record)
+        other.journal = self.journal
+        other._reset(attempt, [(Event.START, now)])
         return other
 
+    def end(self, error: BaseException | None = None) -> None:
+        """This attempt, made by :meth:`fork`, has ended; ``None`` is success. Once is enough, the first one counts.
+
+        :param error: what it raised; a ``CancelledError`` for the loser of a hedge.
+        """
+        if self.record is not None and self.record.ended is None:
+            if error is None:
+                error = self.biz_status
+            _close(self.record, self.instance, error, monotonic())
+
     def adopt(self, winner: Call) -> None:
-        """Take over the state of the attempt that decided this call."""
+        """Take over the state of the attempt that decided this call. The call still begins when it began."""
         self.argument_payload = winner.argument_payload
+        start = self.timeline[0]
         for name in _ATTEMPT_STATE:
             setattr(self, name, getattr(winner, name))
+        self.timeline = [start, *winner.timeline]
 
     def __repr__(self) -> str:
         where = f" at {self.instance}" if self.instance is not None else ""
@@ -262,15 +317,28 @@ _ATTEMPT_STATE = (
     "instance",
     "peer",
     "received_bytes",
+    "record",
     "reply_metadata",
     "reply_payload",
     "reply_trailers",
     "sent_bytes",
     "seq_id",
-    "timeline",
     "transport",
     "written",
 )
+
+
+def _close(attempt: Attempt, instance: Instance | None, error: BaseException | None, now: float) -> None:
+    attempt.ended = now
+    attempt.instance = None if instance is None else instance.address
+    if error is None:
+        attempt.outcome = "ok"
+    elif isinstance(error, ElanusError):
+        attempt.outcome = error.outcome_text()
+    elif isinstance(error, Exception):
+        attempt.outcome = f"{type(error).__name__}: {error}"
+    else:
+        attempt.outcome = "cancelled"
 
 
 def _check_texts(key: object, value: object) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from elanus.call import Call
+    from elanus.timeline import Attempt, Timeline
 
 __all__ = [
     "AclError",
@@ -59,6 +60,8 @@ class ElanusError(Exception):
     service: str | None = None
     method: str | None = None
     instance: str | None = None
+    #: What happened to the call, once it has ended with this error.
+    timeline: Timeline | None = None
 
     def __init__(
         self,
@@ -94,6 +97,15 @@ class ElanusError(Exception):
     def cause_text(self) -> str:
         """The cause alone, without place and hint. Subclasses build it from their attributes."""
         return self.message
+
+    def outcome_text(self) -> str:
+        """The cause with its kind and phase, for a list of attempts: ``"ConnectFailedError [connect]: ..."``."""
+        return f"{type(self).__name__} [{self.phase}]: {self.cause_text()}"
+
+    @property
+    def attempts(self) -> Sequence[Attempt]:
+        """Every attempt of the call, in order; empty when it did not come from a call that has ended."""
+        return () if self.timeline is None else self.timeline.attempts
 
     def __str__(self) -> str:
         text = self.cause_text()

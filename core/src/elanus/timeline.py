@@ -1,0 +1,208 @@
+"""What happened to a call, and when: events, the phases between them, attempts, and what policies decided.
+
+While a call runs it only appends names and instants to a list. Everything here is derived from that list afterwards, for
+whoever wants to read it: a result, an error, a tracer, ``elanus call --explain``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["JOURNAL_ENTRIES", "Attempt", "Event", "Phase", "Timeline", "Verdict", "phase_after", "phases_between"]
+
+#: Attempts and verdicts that one call remembers; further ones are dropped.
+JOURNAL_ENTRIES = 64
+
+
+class Event:
+    """Names of the marks on a timeline, in the order in which a call meets them. Each ends one phase and begins another.
+
+    The first group is a client's. A client passes ``LOOK_UP``, ``WAITING``, ``CONNECTING`` and ``CONNECTED`` only where
+    it has to wait. The second group is a server's, where ``START`` is the arrival of the request.
+    """
+
+    START = "start"
+    LOOK_UP = "look-up"
+    RESOLVED = "resolved"
+    ENCODING = "encoding"
+    WAITING = "waiting"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    OPENED = "opened"
+    ENCODED = "encoded"
+    WRITTEN = "written"
+    ANSWERED = "answered"
+    REPLIED = "replied"
+    DECODED = "decoded"
+    FINISH = "finish"
+
+    ADMITTED = "admitted"
+    HANDLER_START = "handler start"
+    HANDLER_FINISH = "handler finish"
+
+
+#: The phase that begins with each event. An event of another name, such as one of a middleware, begins none.
+_CLIENT_PHASES: Mapping[str, str] = {
+    Event.START: "prepare",
+    Event.LOOK_UP: "resolve",
+    Event.RESOLVED: "pick",
+    Event.ENCODING: "encode",
+    Event.WAITING: "pool wait",
+    Event.CONNECTING: "connect",
+    Event.CONNECTED: "write",
+    Event.OPENED: "stream",
+    Event.ENCODED: "write",
+    Event.WRITTEN: "wait",
+    Event.ANSWERED: "read",
+    Event.REPLIED: "decode",
+    Event.DECODED: "finish",
+    Event.FINISH: "finish",
+}
+_SERVER_PHASES: Mapping[str, str] = {
+    Event.START: "queue",
+    Event.ADMITTED: "decode",
+    Event.DECODED: "prepare",
+    Event.HANDLER_START: "handler",
+    Event.HANDLER_FINISH: "encode",
+    Event.ENCODED: "finish",
+    Event.FINISH: "write",
+    Event.WRITTEN: "done",
+}
+#: What comes before the attempt that decided a call, where that was not the first one.
+_EARLIER = "earlier attempts"
+
+
+class Phase(NamedTuple):
+    """A stretch of a call."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt of a call. Its instants are seconds, since the start of the call where a :class:`Timeline` has it."""
+
+    number: int
+    #: ``"first"``, ``"retry"`` or ``"hedge"``.
+    kind: str
+    started: float
+    #: ``None`` while it runs.
+    ended: float | None = None
+    #: Address of the last instance that was picked; ``None`` before the first pick.
+    instance: str | None = None
+    #: ``"ok"``, ``"cancelled"``, ``"business status 7"``, or the class of the error and its cause; ``""`` while it runs.
+    outcome: str = ""
+
+    @property
+    def elapsed(self) -> float | None:
+        """Seconds that it took; ``None`` while it runs."""
+        return None if self.ended is None else self.ended - self.started
+
+
+class Verdict(NamedTuple):
+    """What a policy decided about a call: a retrier stopped, an instance was passed over."""
+
+    #: Seconds, since the start of the call where a :class:`Timeline` has it.
+    at: float
+    #: Number of the attempt that it is about.
+    attempt: int
+    text: str
+
+
+@dataclass(slots=True)
+class Timeline:
+    """What happened to one call. Seconds count from its start; phases add up to ``total``.
+
+    Refers to nothing of the call, so that an error may keep it; survives pickle and copy.
+
+    :param marks: names of :class:`Event` (and of whoever else called ``call.mark``), with instants.
+    :param journal: attempts and verdicts, with instants.
+    :param until: the instant at which it was read, which ends the last phase.
+    :param last: the attempt that decided the call, as far as it is known.
+    """
+
+    marks: Sequence[tuple[str, float]]
+    journal: Sequence[Attempt | Verdict]
+    until: float
+    last: Attempt
+
+    @property
+    def total(self) -> float:
+        """Seconds from the start of the call to its end."""
+        return self.until - self.marks[0][1]
+
+    @property
+    def events(self) -> list[tuple[str, float]]:
+        """Names of events, with the seconds at which they happened."""
+        start = self.marks[0][1]
+        return [(event, at - start) for event, at in self.marks]
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The stretches of the call, in order. Those of earlier attempts are one; see :attr:`attempts`."""
+        return phases_between(self.marks, self.until, retried=self.last.number > 0)
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Every attempt, in the order in which they began; a call without a retrier has one."""
+        start = self.marks[0][1]
+        known = [entry for entry in self.journal if isinstance(entry, Attempt)] or [self.last]
+        return [_since(start, attempt) for attempt in known]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """What policies decided, in order."""
+        start = self.marks[0][1]
+        return [entry._replace(at=entry.at - start) for entry in self.journal if isinstance(entry, Verdict)]
+
+    def seconds(self, phase: str) -> float:
+        """The seconds of all stretches of that name; 0 when there was none."""
+        return sum(each.seconds for each in self.phases if each.name == phase)
+
+
+def _since(start: float, attempt: Attempt) -> Attempt:
+    ended = None if attempt.ended is None else attempt.ended - start
+    return replace(attempt, started=attempt.started - start, ended=ended)
+
+
+def phase_after(marks: Sequence[tuple[str, float]]) -> str:
+    """The phase that a call is in, of which these are the events so far."""
+    names = _names(marks)
+    for event, _ in reversed(marks):
+        if event in names:
+            return names[event]
+    return names[Event.START]
+
+
+def phases_between(marks: Sequence[tuple[str, float]], until: float, *, retried: bool = False) -> list[Phase]:
+    """The phases between the events of a call and the instant *until*. Neighbours of one name are one.
+
+    :param retried: what comes before the second start was other attempts, not preparation.
+    """
+    names = _names(marks)
+    phases: list[Phase] = []
+    name = names[Event.START]
+    began = marks[0][1]
+    for event, at in marks[1:]:
+        if event in names:
+            _extend(phases, _EARLIER if retried and event == Event.START else name, at - began)
+            name, began = names[event], at
+    _extend(phases, name, until - began)
+    return phases
+
+
+def _names(marks: Sequence[tuple[str, float]]) -> Mapping[str, str]:
+    served = any(event in (Event.ADMITTED, Event.HANDLER_START) for event, _ in marks)
+    return _SERVER_PHASES if served else _CLIENT_PHASES
+
+
+def _extend(phases: list[Phase], name: str, seconds: float) -> None:
+    if phases and phases[-1].name == name:
+        phases[-1] = Phase(name, phases[-1].seconds + seconds)
+    else:
+        phases.append(Phase(name, seconds))
