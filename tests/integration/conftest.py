@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,14 @@ def binary_of(build: Callable[[], Path]) -> Path:
         if os.environ.get("CI", "").lower() not in ("", "0", "false"):
             pytest.fail(f"integration cannot be tested: {error}", pytrace=False)
         pytest.skip(f"INTEGRATION IS NOT TESTED: {error}")
+
+
+@pytest.fixture
+def dead_address() -> Iterator[str]:
+    """An address that refuses connections. Its port is bound and never listens, so that nobody else gets it."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{held.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session")

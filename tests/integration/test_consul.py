@@ -17,7 +17,7 @@ from elanus_registry_consul import ConsulRegistry, ConsulResolver
 
 from .consul_server import ConsulFactory, ConsulServer
 from .outages import eventually
-from .servers import Certificates, free_ports
+from .servers import Certificates
 
 pytestmark = pytest.mark.integration
 
@@ -173,12 +173,11 @@ async def test_a_registration_is_kitexs(consul: ConsulServer) -> None:
     assert consul.health("acme.echo") == []
 
 
-async def test_the_agent_connects_to_the_instance(consul: ConsulServer) -> None:
-    silent = Instance(f"127.0.0.1:{free_ports(1)[0]}")
+async def test_the_agent_connects_to_the_instance(consul: ConsulServer, dead_address: str) -> None:
     async with asyncio_server() as port, opened(ConsulRegistry, consul, check_interval=0.2) as registry:
         there = Instance(f"127.0.0.1:{port}")
         await registry.register("echo", there)
-        await registry.register("echo", silent)
+        await registry.register("echo", Instance(dead_address))
         expected = {(there.address, 10, frozenset[tuple[str, ...]]())}
         await eventually(lambda: shown(consul, "echo") == expected, 5)
         async with opened(ConsulResolver, consul) as resolver:
@@ -315,11 +314,10 @@ async def test_an_agent_of_another_datacenter_is_refused(consul: ConsulServer) -
                 await first_of(resolver)
 
 
-async def test_one_of_several_agents_is_dead(consul: ConsulServer) -> None:
-    dead = f"127.0.0.1:{free_ports(1)[0]}"
+async def test_one_of_several_agents_is_dead(consul: ConsulServer, dead_address: str) -> None:
     async with FaultProxy(consul.address) as silent:
         silent.half_open = True
-        addresses = [dead, silent.address, consul.address]
+        addresses = [dead_address, silent.address, consul.address]
         async with (
             opened(ConsulRegistry, consul, address=addresses) as registry,
             opened(ConsulResolver, consul, address=addresses) as resolver,
@@ -332,13 +330,12 @@ async def test_one_of_several_agents_is_dead(consul: ConsulServer) -> None:
             await watch.aclose()
 
 
-async def test_nobody_there(consul: ConsulServer) -> None:
-    dead = f"127.0.0.1:{free_ports(1)[0]}"
-    async with opened(ConsulRegistry, consul, address=dead) as registry:
+async def test_nobody_there(consul: ConsulServer, dead_address: str) -> None:
+    async with opened(ConsulRegistry, consul, address=dead_address) as registry:
         with pytest.raises(DiscoveryError, match=r"Connection refused.* Check the registry's address") as caught:
             await registry.register("echo", ONE)
-        assert dead in str(caught.value)
-    async with opened(ConsulResolver, consul, address=dead) as resolver:
+        assert dead_address in str(caught.value)
+    async with opened(ConsulResolver, consul, address=dead_address) as resolver:
         with pytest.raises(DiscoveryError, match=r"'echo'.*Connection refused.* Check that a Consul agent runs there"):
             await first_of(resolver)
 

@@ -351,10 +351,9 @@ async def test_a_server_that_is_gone_changes_nothing_and_is_believed_again(
         await following
 
 
-async def test_one_of_two_name_servers_is_dead(knot: KnotServer) -> None:
+async def test_one_of_two_name_servers_is_dead(knot: KnotServer, dead_address: str) -> None:
     knot.set("echo.test", "A", "10.0.0.1")
-    (dead,) = free_ports(1)
-    resolver = resolver_at(knot, port=80, timeout=10.0, nameservers=[f"127.0.0.1:{dead}", knot.address])
+    resolver = resolver_at(knot, port=80, timeout=10.0, nameservers=[dead_address, knot.address])
     assert rows(await first(resolver, "echo.test")) == [("10.0.0.1:80", 10, {})]
 
 

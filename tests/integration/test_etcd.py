@@ -309,9 +309,11 @@ async def test_tls_with_certificates_on_both_sides(start_etcd: EtcdFactory, cert
 
 
 @pytest.mark.parametrize("turn", range(2))
-async def test_one_of_two_members_is_dead(etcd: EtcdServer, turn: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_of_two_members_is_dead(
+    etcd: EtcdServer, dead_address: str, turn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("random.randrange", lambda _: turn)
-    members = [f"127.0.0.1:{free_ports(1)[0]}", etcd.address]
+    members = [dead_address, etcd.address]
     async with opened(EtcdRegistry, etcd, endpoints=members) as registry:
         await registry.register("echo", ONE)
         async with opened(EtcdResolver, etcd, endpoints=members) as resolver:
