@@ -281,6 +281,8 @@ class Call:
         other.on_open = self.on_open
         other.error = None
         now = monotonic()
+        if attempt and self.record is None:
+            self._record_first()
         other.record = Attempt(attempt, "hedge" if hedge else "retry" if attempt else "first", now)
         self._enter(other.record)
         other.journal = self.journal
@@ -288,14 +290,23 @@ class Call:
         return other
 
     def end(self, error: BaseException | None = None) -> None:
-        """This attempt, made by :meth:`fork`, has ended; ``None`` is success. Once is enough, the first one counts.
+        """This attempt has ended; ``None`` is success. Once is enough, the first one counts.
+
+        Told for every attempt of :meth:`fork`; for a first one that runs on the call itself, when it is not the last.
 
         :param error: what it raised; a ``CancelledError`` for the loser of a hedge.
         """
-        if self.record is not None and self.record.ended is None:
+        record = self.record or self._record_first()
+        if record.ended is None:
             if error is None:
                 error = self.biz_status
-            _close(self.record, self.instance, error, monotonic())
+            _close(record, self.instance, error, monotonic())
+
+    def _record_first(self) -> Attempt:
+        """The first attempt runs on the call itself, so that nobody has anything to write down unless others follow."""
+        self.record = Attempt(0, "first", self.timeline[0][1])
+        self._enter(self.record)
+        return self.record
 
     def adopt(self, winner: Call) -> None:
         """Take over the state of the attempt that decided this call. The call still begins when it began."""
