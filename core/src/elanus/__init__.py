@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from elanus.metadata import Metadata as Metadata
     from elanus.options import CallOptions as CallOptions
     from elanus.options import ClientOptions as ClientOptions
+    from elanus.options import HandlerOptions as HandlerOptions
+    from elanus.options import MethodOptions as MethodOptions
     from elanus.options import PoolOptions as PoolOptions
     from elanus.options import ServerOptions as ServerOptions
     from elanus.options import Timeouts as Timeouts
@@ -79,6 +81,7 @@ _HOMES = {
     "DiscoveryError": "errors",
     "ElanusError": "errors",
     "Endpoint": "endpoint",
+    "HandlerOptions": "options",
     "Instance": "service",
     "LimitExceededError": "errors",
     "Limits": "limits",
@@ -86,6 +89,7 @@ _HOMES = {
     "Metadata": "metadata",
     "MetadataHandler": "contracts.metadata",
     "MethodInfo": "service",
+    "MethodOptions": "options",
     "MethodKind": "service",
     "Middleware": "endpoint",
     "NoInstanceError": "errors",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ class Client:
             options["targets"] = targets
         self._core = ClientCore(service, options)
         self._call_options = CallOptions()
-        self._chains = Chains(self._core, self._core.retrier)
+        self._chains = Chains(self._core)
         _warn_of_hidden_methods(service, type(self))
 
     @property
@@ -111,17 +112,22 @@ class Client:
         """This client with other options for its calls; it shares everything else, and costs microseconds.
 
         :param values: fields of :class:`elanus.CallOptions` (``timeout``, ``attempt_timeout``, ``connect_timeout``,
-            ``target``, ``tags``, ``metadata``, ``headers``, ``log_id``, ``middlewares``), or ``retrier``. Tags,
-            metadata and headers are added to those of this client; the rest replaces them.
+            ``target``, ``tags``, ``metadata``, ``headers``, ``log_id``, ``middlewares``), ``retrier`` (``None``: no
+            retrier) or ``fallback`` (``None``: no fallback). Tags, metadata and headers are added to those of this
+            client; the rest replaces them.
         """
         derived = Client.__new__(Client)
         derived._core = self._core
         derived._chains = self._chains
-        retrier = values.pop("retrier", self._chains.retrier)
+        structure = {name: values.pop(name) for name in ("retrier", "fallback") if name in values}
         derived._call_options = self._call_options.merged(values)
-        if "middlewares" in values or retrier is not self._chains.retrier:
-            chosen = self._core.select("retrier", retrier)
-            derived._chains = Chains(self._core, chosen, derived._call_options.middlewares)
+        if structure or "middlewares" in values:
+            retrier, fallback = self._chains.retrier, self._chains.fallback
+            if "retrier" in structure:
+                retrier = self._core.select("retrier", structure["retrier"])
+            if "fallback" in structure:
+                fallback = structure["fallback"] or False
+            derived._chains = Chains(self._core, retrier, fallback, derived._call_options.middlewares)
         return derived
 
     def call(self, method: str, *arguments: Any, **named: Any) -> Any:
@@ -217,8 +223,8 @@ def _prepare(core: ClientCore, options: CallOptions, method: MethodInfo, argumen
     call.log_id = options.log_id
     if parent is not None:
         _inherit(call, parent)
-    timeout = options.timeout or core.options.timeout
-    if timeout is not None:
+    timeout = options.timeout or core.budgets[method]
+    if timeout is not None and timeout != inf:
         deadline = Deadline(monotonic() + timeout)
         if call.deadline is None or deadline < call.deadline:
             call.deadline = deadline
@@ -231,6 +237,7 @@ def _taken(call: Call) -> BizStatusError:
     status, call.biz_status = call.biz_status, None
     assert status is not None
     status.locate(call)
+    status.timeline = call.history(status)
     return status
 
 

@@ -19,6 +19,7 @@ from elanus.net.send import unary_send
 from elanus.net.streams import ItemEndpoints, item_endpoints, stream_send
 from elanus.net.warm_up import warm_up
 from elanus.net.watching import watch_key
+from elanus.option_checks import refuse_unknown
 from elanus.options import ClientOptions
 from elanus.plugins import PluginSet, installed_plugins
 from elanus.service import Instance, MethodInfo, ServiceInfo
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from elanus.events import Happening
     from elanus.options import WarmUp
 
-__all__ = ["Chains", "ClientCore"]
+__all__ = ["OF_THE_METHOD", "Chains", "ClientCore"]
 
 _STATES = {"new": "not started", "running": "running", "closed": "closed"}
 
@@ -59,6 +60,7 @@ class ClientCore:
             for plugin in options.plugins:
                 plugins.activate(plugin)
         self.options = options = plugins.configure_client(service, options)
+        refuse_unknown(f"method of {service.name}:", options.methods, service.methods)
         self._plugins = plugins
         self.codec = service.codec if options.limits == DEFAULT_LIMITS else service.codec.with_limits(options.limits)
         self.callee = options.name or service.name
@@ -68,15 +70,23 @@ class ClientCore:
         self._tracers = [plugins.select("tracer", choice) for choice in options.tracers]
         self._service_breaker = self.select("breaker", options.service_breaker)
         self._instance_breaker = self.select("breaker", options.instance_breaker)
-        self.retrier = self.select("retrier", options.retrier)
+        self._retrier = self.select("retrier", options.retrier)
+        own = {name: one.retrier for name, one in options.methods.items() if one.retrier is not None}
+        self._retriers = {name: self.select("retrier", choice) for name, choice in own.items()}
+        #: By method: seconds for a call whose own options say nothing.
+        self.budgets = {method: options.for_method(name).timeout for name, method in service.methods.items()}
         self._middlewares = [*plugins.client_middlewares(service, options), *options.middlewares]
 
     def select(self, kind: str, choice: Any) -> Any:
-        """Build what *choice* names; ``None`` for ``None``."""
-        return None if choice is None else self._plugins.select(kind, choice)
+        """Build what *choice* names; ``None`` for ``None`` and for ``False``."""
+        return None if choice is None or choice is False else self._plugins.select(kind, choice)
 
-    def parts(self, call_middlewares: Sequence[Any], retrier: Any) -> ClientParts:
-        """What the rooms are made of; *retrier* may differ from the client's own."""
+    def retrier_of(self, method: MethodInfo) -> Any:
+        """The retrier of a method's calls: its own, or the client's."""
+        return self._retriers.get(method.name, self._retrier)
+
+    def parts(self, call_middlewares: Sequence[Any], retrier: Any, fallback: Any = None) -> ClientParts:
+        """What the rooms of one method are made of."""
         running = self.running()
         return ClientParts(
             options=self.options,
@@ -88,18 +98,17 @@ class ClientCore:
             instance_breaker=self._instance_breaker,
             middlewares=self._middlewares,
             call_middlewares=call_middlewares,
+            call_fallback=fallback,
         )
-
-    def rooms(self, method: MethodInfo, call_middlewares: Sequence[Any], retrier: Any) -> list[str]:
-        """The names of the rooms in the chain of a method, outermost first."""
-        return client_rooms(self.parts(call_middlewares, retrier), method)
 
     def send(self, method: MethodInfo) -> Endpoint:
         """The innermost endpoint of a method."""
         running = self.running()
         make = stream_send if method.kind.streams else unary_send
         lane = self._transport.lane(method)
-        return make(running.pool, self.codec, method, lane, self.options.connect_timeout)
+        connect_timeout = self.options.for_method(method.name).connect_timeout
+        assert connect_timeout is not None, "the client always has one"
+        return make(running.pool, self.codec, method, lane, connect_timeout)
 
     def items(self, method: MethodInfo) -> ItemEndpoints:
         """The way of the messages of a streaming method."""
@@ -220,26 +229,44 @@ class _Running:
         task.add_done_callback(lambda _: self.loop.create_task(self.close_watches()))
 
 
-class Chains:
-    """The composed endpoints of one structure: a client's own, or of one derived with middlewares or a retrier."""
+#: Each method's calls have its own, or the client's.
+OF_THE_METHOD: Any = object()
 
-    def __init__(self, core: ClientCore, retrier: Any, middlewares: Sequence[Any] = ()) -> None:
+
+class Chains:
+    """The composed endpoints of one structure: a client's own, or of one derived with middlewares, a retrier or a
+    fallback.
+    """
+
+    def __init__(
+        self,
+        core: ClientCore,
+        retrier: Any = OF_THE_METHOD,
+        fallback: Any = None,
+        middlewares: Sequence[Any] = (),
+    ) -> None:
         self._core = core
         self._middlewares = middlewares
+        #: The retrier of all methods, ``None`` for none, or :data:`OF_THE_METHOD`.
         self.retrier = retrier
+        #: The fallback of all methods, ``False`` for none; ``None``: as method and client have it.
+        self.fallback = fallback
         self.endpoints: dict[MethodInfo, Endpoint] = {}
 
     def endpoint(self, method: MethodInfo) -> Endpoint:
         """The endpoint of a method, composed at its first use."""
         endpoint = self.endpoints.get(method)
         if endpoint is None:
-            parts = self._core.parts(self._middlewares, self.retrier)
-            endpoint = self.endpoints[method] = client_chain(parts, method, self._core.send(method))
+            endpoint = self.endpoints[method] = client_chain(self._parts(method), method, self._core.send(method))
         return endpoint
 
     def rooms(self, method: MethodInfo) -> list[str]:
         """The names of the rooms in the chain of a method, outermost first."""
-        return self._core.rooms(method, self._middlewares, self.retrier)
+        return client_rooms(self._parts(method), method)
+
+    def _parts(self, method: MethodInfo) -> ClientParts:
+        retrier = self._core.retrier_of(method) if self.retrier is OF_THE_METHOD else self.retrier
+        return self._core.parts(self._middlewares, retrier, self.fallback)
 
 
 def _weakly(core: ClientCore) -> Callable[[Happening], None]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from elanus.address import check_address
 from elanus.errors import ConfigError
 from elanus.limits import DEFAULT_LIMITS, Limits
 from elanus.metadata import EMPTY_METADATA, Metadata
+from elanus.option_checks import ELSEWHERE, at_least, check_texts, listed, positive, refuse_unknown, typed
 from elanus.service import DEFAULT_WEIGHT
+from elanus.sourced import Sourced
 
 if TYPE_CHECKING:
     import ssl
@@ -20,7 +21,17 @@ if TYPE_CHECKING:
     from elanus.call import Call
     from elanus.endpoint import ItemMiddleware, Middleware
 
-__all__ = ["CallOptions", "Choice", "ClientOptions", "PoolOptions", "ServerOptions", "Timeouts", "WarmUp"]
+__all__ = [
+    "CallOptions",
+    "Choice",
+    "ClientOptions",
+    "HandlerOptions",
+    "MethodOptions",
+    "PoolOptions",
+    "ServerOptions",
+    "Timeouts",
+    "WarmUp",
+]
 
 #: How a part is chosen: by name, by name with options ``("etcd", {"endpoints": [...]})``, or as an object.
 Choice: TypeAlias = Any
@@ -28,48 +39,13 @@ Choice: TypeAlias = Any
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _NO_HEADERS: Mapping[str | int, str] = MappingProxyType({})
 
-# Who set a value, weakest first. `with_defaults` gives way to code, `replace` overrules it.
-_DEFAULT, _PLUGIN_DEFAULT, _CODE, _PLUGIN = range(4)
-_FIELD_HIDDEN = {"sources", "writer"}
-
-_Options = TypeVar("_Options", bound="_Sourced")
-
-
-def _tupled(type_: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists become tuples, since options are frozen; where several values may be given, a single one may be bare."""
-    several = {item.name for item in fields(type_) if str(item.type).startswith("tuple[")}
-    tupled = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    for name in several & tupled.keys():
-        if not isinstance(tupled[name], tuple):
-            tupled[name] = (tupled[name],)
-    return tupled
-
-
-def _check_texts(what: str, values: Mapping[Any, Any]) -> None:
-    if not all(isinstance(key, str | int) and isinstance(value, str) for key, value in values.items()):
-        raise ConfigError(f"{what} {dict(values)!r} are not all texts", hint="Give keys and values as str")
-
 
 def _as_metadata(value: Metadata | Mapping[str, str]) -> Metadata:
     """Plain mappings are transient metadata, the kind that one call adds."""
     parts = (value.transient, value.persistent) if isinstance(value, Metadata) else (value,)
     for part in parts:
-        _check_texts("metadata", part)
+        check_texts("metadata", part)
     return value if isinstance(value, Metadata) else Metadata(MappingProxyType(dict(value)))
-
-
-#: Words that fit another kind of options, with where they belong.
-_ELSEWHERE: dict[str, str] = {}
-
-
-def _refuse_unknown(what: str, names: Any, known: Any) -> None:
-    for name in names:
-        if name not in known and name in _ELSEWHERE:
-            raise ConfigError(f"unknown {what} {name!r}", hint=_ELSEWHERE[name])
-        if name not in known:
-            near = difflib.get_close_matches(name, list(known), 1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known))}"
-            raise ConfigError(f"unknown {what} {name!r}", hint=hint)
 
 
 _MIDDLEWARES = {
@@ -79,34 +55,6 @@ _MIDDLEWARES = {
     "send_middlewares",
     "receive_middlewares",
 }
-
-
-def _typed(options: object, types: Mapping[str, type]) -> None:
-    for name, type_ in types.items():
-        value = getattr(options, name)
-        if value is not None and not isinstance(value, type_):
-            raise ConfigError(f"option {name!r} is {value!r}", hint=f"Give an elanus.{type_.__name__}")
-
-
-def _listed(options: object, names: set[str]) -> None:
-    for name in sorted(names):
-        value = getattr(options, name)
-        if not isinstance(value, tuple) or not all(callable(item) for item in value):
-            raise ConfigError(f"option {name!r} is {value!r}", hint="Give a list of functions")
-
-
-def _positive(what: str, value: object) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ConfigError(f"{what} is {value!r}", hint="Give seconds above 0, or leave it out for no limit")
-
-
-def _at_least(what: str, options: object, smallest: Mapping[str, float]) -> None:
-    for name, bound in smallest.items():
-        value = getattr(options, name)
-        if value < bound:
-            raise ConfigError(f"{name!r} of {what} is {value!r}", hint=f"Give at least {bound}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +84,7 @@ class PoolOptions:
     open: int = 1_000
 
     def __post_init__(self) -> None:
-        _at_least("PoolOptions", self, {"idle": 0, "idle_in_all": 0, "open": 1, "idle_timeout": 0})
+        at_least("PoolOptions", self, {"idle": 0, "idle_in_all": 0, "open": 1, "idle_timeout": 0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +103,7 @@ class WarmUp:
     on_error: str = "warning"
 
     def __post_init__(self) -> None:
-        _at_least("WarmUp", self, {"connections": 0, "parallel": 1})
+        at_least("WarmUp", self, {"connections": 0, "parallel": 1})
         if self.on_error not in ("ignore", "warning", "error", "fail"):
             raise ConfigError(f"on_error is {self.on_error!r}", hint="Give 'ignore', 'warning', 'error' or 'fail'")
 
@@ -164,9 +112,9 @@ class WarmUp:
 class CallOptions:
     """What can differ from call to call. Set with :meth:`elanus.Client.with_options`."""
 
-    #: Seconds for the whole call, all attempts included.
+    #: Seconds for the whole call, all attempts included; ``math.inf``: no limit, whatever the client says.
     timeout: float | None = None
-    #: Seconds for each attempt (Kitex's RPC timeout).
+    #: Seconds for each attempt (Kitex's RPC timeout); ``math.inf`` as for *timeout*.
     attempt_timeout: float | None = None
     #: Seconds for making a connection.
     connect_timeout: float | None = None
@@ -184,13 +132,13 @@ class CallOptions:
     def merged(self, values: Mapping[str, Any]) -> CallOptions:
         """A copy with *values*; mappings and metadata are added to, everything else is replaced."""
         known = {item.name for item in fields(CallOptions)}
-        _refuse_unknown("call option", values, known)
+        refuse_unknown("call option", values, known)
         merged = dict(values)
         for name in ("timeout", "attempt_timeout", "connect_timeout"):
-            _positive(f"call option {name!r}", merged.get(name))
+            positive(f"call option {name!r}", merged.get(name))
         for name in ("tags", "headers"):
             if name in merged:
-                _check_texts(name, merged[name])
+                check_texts(name, merged[name])
                 merged[name] = MappingProxyType({**getattr(self, name), **merged[name]})
         if "metadata" in merged:
             merged["metadata"] = self.metadata.merged(_as_metadata(merged["metadata"]))
@@ -201,69 +149,76 @@ class CallOptions:
         return replace(self, **merged)
 
 
-@dataclass(frozen=True)
-class _Sourced:
-    """Options that know who set each value."""
+@dataclass(frozen=True, slots=True)
+class MethodOptions:
+    """What differs for one method of a client. Given as ``Client(methods={"echo": elanus.MethodOptions(...)})``.
 
-    #: Pairs of options of which only one can be set: the default of one gives way to an explicit other one.
-    _rivals: ClassVar[Mapping[str, str]] = _NOTHING
+    ``None`` leaves a value as the client has it.
+    """
 
-    sources: Mapping[str, tuple[int, str]] = field(default_factory=lambda: _NOTHING, repr=False, compare=False)
-    writer: str = field(default="a plugin", repr=False, compare=False)
+    #: Seconds for the whole call, all attempts included; ``math.inf``: no limit.
+    timeout: float | None = None
+    #: Seconds for each attempt (Kitex's RPC timeout); ``math.inf``: no limit.
+    attempt_timeout: float | None = None
+    #: Seconds for making a connection.
+    connect_timeout: float | None = None
+    #: Whether a request may be sent twice without harm; ``None``: as the IDL says.
+    idempotent: bool | None = None
+    #: A retrier of this method's own; ``False``: none.
+    retrier: Choice = None
+    #: The last word on the outcome of this method's calls; ``False``: none.
+    fallback: Callable[[Call, Any, Exception | None], Awaitable[Any]] | Literal[False] | None = None
 
-    @classmethod
-    def names(cls) -> list[str]:
-        """The names of all options of this class, in the order of the reference."""
-        return [item.name for item in fields(cls) if item.name not in _FIELD_HIDDEN]
+    def __post_init__(self) -> None:
+        for name in ("timeout", "attempt_timeout", "connect_timeout"):
+            positive(f"method option {name!r}", getattr(self, name))
+        _check_flag("idempotent", self.idempotent)
 
-    @classmethod
-    def from_code(cls: type[_Options], values: Mapping[str, Any]) -> _Options:
-        """Options as code sets them; the rest are defaults.
 
-        :raises ConfigError: an unknown name (with the nearest known one), or a value out of range.
-        """
-        _refuse_unknown("option", values, cls.names())
-        sources = dict.fromkeys(values, (_CODE, "code"))
-        return cls(**_tupled(cls, values), sources=MappingProxyType(sources))
+@dataclass(frozen=True, slots=True)
+class HandlerOptions:
+    """What differs for one method of a server. Given as ``Server(methods={"echo": elanus.HandlerOptions(...)})``.
 
-    def with_defaults(self: _Options, **values: Any) -> _Options:
-        """A copy in which *values* are set, except those that code set explicitly or another plugin overruled."""
-        _refuse_unknown("option", values, self.names())
-        weaker = {name: value for name, value in values.items() if self._gives_way(name)}
-        return self._written(weaker, _PLUGIN_DEFAULT, "default of")
+    ``None`` leaves a value as the server has it.
+    """
 
-    def replace(self: _Options, **values: Any) -> _Options:
-        """A copy in which *values* are set, whoever set them before."""
-        _refuse_unknown("option", values, self.names())
-        return self._written(values, _PLUGIN, "set by")
+    #: Seconds that the handler may take whose caller sent no deadline; ``math.inf``: no limit.
+    handler_timeout: float | None = None
+    #: Whether the time that the caller has left ends the handler.
+    enforce_deadline: bool | None = None
 
-    def source(self, name: str) -> str:
-        """Who set *name*: ``"default"``, ``"code"``, ``"default of <plugin>"`` or ``"set by <plugin>"``."""
-        _refuse_unknown("option", [name], self.names())
-        return self.sources.get(name, (_DEFAULT, "default"))[1]
+    def __post_init__(self) -> None:
+        positive("method option 'handler_timeout'", self.handler_timeout)
+        _check_flag("enforce_deadline", self.enforce_deadline)
 
-    def effective(self) -> dict[str, tuple[Any, str]]:
-        """Every option with its value and where that came from."""
-        return {name: (getattr(self, name), self.source(name)) for name in self.names()}
 
-    def written_by(self: _Options, writer: str) -> _Options:
-        """A copy that notes *writer* as the source of what is set on it next."""
-        return replace(self, writer=writer)
-
-    def _gives_way(self, name: str) -> bool:
-        ranks = [self.sources.get(each, (_DEFAULT, ""))[0] for each in (name, self._rivals.get(name, name))]
-        return max(ranks) <= _PLUGIN_DEFAULT
-
-    def _written(self: _Options, values: Mapping[str, Any], rank: int, verb: str) -> _Options:
-        sources = {**self.sources, **dict.fromkeys(values, (rank, f"{verb} {self.writer}"))}
-        return replace(self, **_tupled(type(self), values), sources=MappingProxyType(sources))
+def _check_flag(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, bool):
+        raise ConfigError(f"method option {name!r} is {value!r}", hint="Give True or False")
 
 
 @dataclass(frozen=True)
-class ClientOptions(_Sourced):
+class ClientOptions(Sourced):
     """Everything that a client can be told. Given to :class:`elanus.Client` as keyword arguments."""
 
-    _rivals = MappingProxyType({"resolver": "targets", "targets": "resolver"})
+    rivals = MappingProxyType({"resolver": "targets", "targets": "resolver"})
+    nested = MappingProxyType({"methods": MethodOptions})
+    fixed = frozenset(
+        {
+            "name",
+            "targets",
+            "read_write_timeout",
+            "transport",
+            "resolver",
+            "empty_grace",
+            "warm_up",
+            "pool",
+            "limits",
+            "ssl",
+            "config",
+            "plugins",
+        }
+    )
 
     #: The name of the destination in discovery; by default the IDL's service name.
     name: str = ""
@@ -312,14 +267,43 @@ class ClientOptions(_Sourced):
     limits: Limits = DEFAULT_LIMITS
     #: TLS: a context for clients.
     ssl: ssl.SSLContext | None = None
+    #: What differs for single methods, by their IDL names.
+    methods: Mapping[str, MethodOptions] = field(default_factory=lambda: _NOTHING)
+    #: Sources of configuration, the later ones over the earlier; by default what ``ELANUS_CONFIG`` names.
+    config: tuple[Choice, ...] | None = None
     #: Hook modules or objects, or names of installed plugins, for this client only.
     plugins: tuple[Any, ...] = ()
 
+    def for_method(self, name: str) -> MethodOptions:
+        """What holds for the method *name*: its own options, and the client's where it has none. Parts that are
+        switched off are ``None`` here; so is *idempotent* where only the IDL says.
+        """
+        own = self.methods.get(name, _NO_METHOD_OPTIONS)
+        return MethodOptions(
+            timeout=own.timeout or self.timeout,
+            attempt_timeout=own.attempt_timeout or self.attempt_timeout,
+            connect_timeout=own.connect_timeout or self.connect_timeout,
+            idempotent=own.idempotent,
+            retrier=(self.retrier if own.retrier is None else own.retrier) or None,
+            fallback=(self.fallback if own.fallback is None else own.fallback) or None,
+        )
+
+    def effective_for(self, name: str) -> dict[str, tuple[Any, str]]:
+        """As :meth:`effective`, as it holds for the method *name*: its own options take the place of the client's."""
+        own = self.methods.get(name, _NO_METHOD_OPTIONS)
+        found = self.effective()
+        del found["methods"]
+        for item in fields(MethodOptions):
+            value = getattr(own, item.name)
+            if value is not None:
+                found[item.name] = (value, self._source(f"methods.{name}.{item.name}")[1])
+        return found
+
     def __post_init__(self) -> None:
         for name in ("timeout", "attempt_timeout", "connect_timeout", "read_write_timeout"):
-            _positive(f"option {name!r}", getattr(self, name))
-        _typed(self, {"pool": PoolOptions, "limits": Limits, "warm_up": WarmUp})
-        _listed(self, _MIDDLEWARES | {"instance_middlewares", "acl"})
+            positive(f"option {name!r}", getattr(self, name))
+        typed(self, {"pool": PoolOptions, "limits": Limits, "warm_up": WarmUp})
+        listed(self, _MIDDLEWARES | {"instance_middlewares", "acl"})
         for address in self.targets:
             check_address(address)
         if self.targets and self.resolver is not None:
@@ -330,8 +314,30 @@ class ClientOptions(_Sourced):
 
 
 @dataclass(frozen=True)
-class ServerOptions(_Sourced):
+class ServerOptions(Sourced):
     """Everything that a server can be told. Given to :class:`elanus.Server` as keyword arguments."""
+
+    nested = MappingProxyType({"methods": HandlerOptions})
+    fixed = frozenset(
+        {
+            "name",
+            "transports",
+            "registry",
+            "advertise",
+            "weight",
+            "tags",
+            "threads",
+            "read_write_timeout",
+            "limits",
+            "register_later",
+            "backlog",
+            "reuse_port",
+            "require_service_name",
+            "ssl",
+            "config",
+            "plugins",
+        }
+    )
 
     #: The name under which it registers; by default that of its first service.
     name: str = ""
@@ -376,21 +382,50 @@ class ServerOptions(_Sourced):
     reuse_port: bool = False
     #: TLS: a context for servers.
     ssl: ssl.SSLContext | None = None
+    #: What differs for single methods: ``"echo"``, or ``"EchoService/echo"``, which counts before the other.
+    methods: Mapping[str, HandlerOptions] = field(default_factory=lambda: _NOTHING)
+    #: Sources of configuration, the later ones over the earlier; by default what ``ELANUS_CONFIG`` names.
+    config: tuple[Choice, ...] | None = None
     plugins: tuple[Any, ...] = ()
+
+    def for_method(self, service: str, name: str) -> HandlerOptions:
+        """What holds for a method: its own options, and the server's where it has none."""
+        exact = self.methods.get(f"{service}/{name}", _NO_HANDLER_OPTIONS)
+        own = self.methods.get(name, _NO_HANDLER_OPTIONS)
+        enforce = own.enforce_deadline if exact.enforce_deadline is None else exact.enforce_deadline
+        return HandlerOptions(
+            handler_timeout=exact.handler_timeout or own.handler_timeout or self.handler_timeout,
+            enforce_deadline=self.enforce_deadline if enforce is None else enforce,
+        )
+
+    def effective_for(self, service: str, name: str) -> dict[str, tuple[Any, str]]:
+        """As :meth:`effective`, as it holds for a method: its own options take the place of the server's."""
+        found = self.effective()
+        del found["methods"]
+        for key in (name, f"{service}/{name}"):
+            own = self.methods.get(key, _NO_HANDLER_OPTIONS)
+            for item in fields(HandlerOptions):
+                value = getattr(own, item.name)
+                if value is not None:
+                    found[item.name] = (value, self._source(f"methods.{key}.{item.name}")[1])
+        return found
 
     def __post_init__(self) -> None:
         for name in ("handler_timeout", "read_write_timeout"):
-            _positive(f"option {name!r}", getattr(self, name))
-        _typed(self, {"limits": Limits})
-        _listed(self, _MIDDLEWARES | {"acl"})
+            positive(f"option {name!r}", getattr(self, name))
+        typed(self, {"limits": Limits})
+        listed(self, _MIDDLEWARES | {"acl"})
         if self.advertise:
             check_address(self.advertise)
-        _at_least("ServerOptions", self, {"threads": 1, "drain_timeout": 0, "drain_delay": 0, "backlog": 1})
+        at_least("ServerOptions", self, {"threads": 1, "drain_timeout": 0, "drain_delay": 0, "backlog": 1})
         if not self.transports:
             raise ConfigError("a server without transports", hint="Leave transports= out, or name at least one")
 
 
-_ELSEWHERE.update(
+_NO_METHOD_OPTIONS = MethodOptions()
+_NO_HANDLER_OPTIONS = HandlerOptions()
+
+ELSEWHERE.update(
     {name: f"It is an option of the client: Client({name}=...)" for name in ClientOptions.names()}
     | {name: f"It is an option of the server: Server({name}=...)" for name in ServerOptions.names()}
     | {"retrier": "It is taken by with_options() and by Client()"}

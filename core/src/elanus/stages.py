@@ -7,10 +7,11 @@ leaves the room out, so that what nobody named costs a call nothing. Kitex's ord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from math import inf
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from elanus.endpoint import chain
 from elanus.middlewares.acl import acl
@@ -57,6 +58,7 @@ class ClientParts:
     wheel: TimerWheel
     instances: Instances
     tracers: Sequence[Tracer] = ()
+    #: The retrier of one method's calls.
     retrier: Retrier | None = None
     service_breaker: Breaker | None = None
     instance_breaker: Breaker | None = None
@@ -64,6 +66,8 @@ class ClientParts:
     middlewares: Sequence[Middleware] = ()
     #: Middlewares of one derived client's calls.
     call_middlewares: Sequence[Middleware] = ()
+    #: The fallback of one derived client's calls; ``False``: none, ``None``: that of the method.
+    call_fallback: Callable[[Any, Any, Exception | None], Awaitable[Any]] | Literal[False] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +95,27 @@ def _server_kind(parts: ServerParts, method: MethodInfo) -> Sequence[Middleware]
     return parts.options.stream_middlewares if method.kind.streams else parts.options.unary_middlewares
 
 
+def _fallback(parts: ClientParts, method: MethodInfo) -> Sequence[Middleware]:
+    own = parts.call_fallback
+    return _when((parts.options.for_method(method.name).fallback if own is None else own) or None, fallback)
+
+
+def _retry(parts: ClientParts, method: MethodInfo) -> Sequence[Middleware]:
+    own = parts.options.for_method(method.name).idempotent
+    return _when(parts.retrier, partial(retry, idempotent=method.idempotent if own is None else own))
+
+
 def _client_timeout(parts: ClientParts, method: MethodInfo) -> Sequence[Middleware]:
-    options = parts.options
-    streams = method.kind.streams
-    timeout, provider = options.attempt_timeout, options.timeout_provider
-    connect_timeout_set = options.source("connect_timeout") != "default"
+    provider, streams = parts.options.timeout_provider, method.kind.streams
+    timeout = parts.options.for_method(method.name).attempt_timeout
+    connect_timeout_set = parts.options.effective_for(method.name)["connect_timeout"][1] != "default"
     return [client_timeout(parts.wheel, timeout, provider, streams=streams, connect_timeout_set=connect_timeout_set)]
 
 
 def _server_timeout(parts: ServerParts, service: ServiceInfo, method: MethodInfo) -> Sequence[Middleware]:
-    options = parts.options
-    return [server_timeout(parts.wheel, options.handler_timeout, enforce=options.enforce_deadline)]
+    own = parts.options.for_method(service.name, method.name)
+    limit = None if own.handler_timeout == inf else own.handler_timeout
+    return [server_timeout(parts.wheel, limit, enforce=own.enforce_deadline is not False)]
 
 
 def _decode(parts: ServerParts, service: ServiceInfo, method: MethodInfo) -> Sequence[Middleware]:
@@ -123,8 +137,8 @@ def _unless_stream(method: MethodInfo, rooms: Sequence[Middleware]) -> Sequence[
 CLIENT_STAGES: Sequence[tuple[str, _ClientStage]] = (
     ("trace", lambda parts, method: _when(parts.tracers, trace)),
     ("recover", lambda parts, method: [recover_client]),
-    ("fallback", lambda parts, method: _unless_stream(method, _when(parts.options.fallback, fallback))),
-    ("retry", lambda parts, method: _unless_stream(method, _when(parts.retrier, retry))),
+    ("fallback", lambda parts, method: _unless_stream(method, _fallback(parts, method))),
+    ("retry", lambda parts, method: _unless_stream(method, _retry(parts, method))),
     ("service_breaker", lambda parts, method: _when(parts.service_breaker, partial(breaker, key_of=service_key))),
     ("router", lambda parts, method: ()),  # reserved: a mesh's router decides on the cluster and on timeouts
     ("timeout", _client_timeout),

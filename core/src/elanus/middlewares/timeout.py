@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError, current_task
 from dataclasses import replace
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +32,11 @@ def client_timeout(
 ) -> Middleware:
     """End an attempt at ``call.deadline``, or after its attempt timeout if that is sooner.
 
-    Precedence, as Kitex's: the call's options, the client's, then *provider*. A stream has no attempt timeout.
+    Precedence, as Kitex's: the call's options, those of the method, the client's, then *provider*. A stream has no
+    attempt timeout.
 
-    :param connect_timeout_set: whether the client's options say how long connecting may take.
+    :param attempt_timeout: what method and client say; ``inf`` is no limit, and the provider's word does not count.
+    :param connect_timeout_set: whether method or client say how long connecting may take.
     :raises RpcTimeoutError: it was ended; ``sent`` says whether the request had left.
     """
 
@@ -46,7 +49,7 @@ def client_timeout(
                     seconds = seconds or (None if streams else asked.attempt_timeout)
                     if not connect_timeout_set:
                         _connect_within(call, asked.connect_timeout)
-            if seconds is not None:
+            if seconds is not None and seconds != inf:
                 _shorten(call, Deadline(monotonic() + seconds), "attempt_timeout", seconds)
             if call.deadline is None:
                 return next_endpoint(call)
