@@ -110,7 +110,7 @@ class LogRetrier(Retrier, Plan):
         self.log.lines.append("retry")
         return self
 
-    def ended(self, call: Call, error: BaseException | None, now: float) -> Retry | Stop:
+    def ended(self, attempt: Call, reply: Any, error: Exception | None, running: int, now: float) -> Retry | Stop:
         self.attempts -= 1
         return Retry() if self.attempts > 0 else Stop()
 

@@ -170,8 +170,8 @@ async def test_a_derived_retrier_is_built_once_and_may_be_left_out() -> None:
         def plan(self, call: Any, now: float) -> Plan:
             return self
 
-        def ended(self, call: Any, error: Any, now: float) -> Retry | Stop:
-            return Retry() if call.attempt == 0 and error is not None else Stop()
+        def ended(self, attempt: Any, reply: Any, error: Any, running: int, now: float) -> Retry | Stop:
+            return Retry() if attempt.attempt == 0 and error is not None else Stop()
 
     class Offers:
         @hookimpl

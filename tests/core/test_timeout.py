@@ -303,11 +303,11 @@ class _AgainPlan(Plan):
     def __init__(self, policy: Again) -> None:
         self.policy = policy
 
-    def ended(self, call: Any, error: BaseException | None, now: float) -> Retry | Stop:
-        self.policy.ended.append((call.attempt, type(error).__name__))
+    def ended(self, attempt: Any, reply: Any, error: Exception | None, running: int, now: float) -> Retry | Stop:
+        self.policy.ended.append((attempt.attempt, type(error).__name__))
         if error is None:
             return Stop()
-        return Retry(self.policy.after) if call.attempt + 1 < self.policy.attempts else Stop("attempts are used up")
+        return Retry(self.policy.after) if attempt.attempt + 1 < self.policy.attempts else Stop("attempts are used up")
 
 
 @virtual
@@ -331,7 +331,7 @@ async def test_an_attempt_that_could_not_begin_in_time_is_not_made() -> None:
 
 
 @virtual
-async def test_the_reason_for_no_further_attempt_is_a_note_on_the_error() -> None:
+async def test_the_reason_for_no_further_attempt_is_part_of_the_error() -> None:
     async with connected(idl.Store, Slow(), attempt_timeout=1.0, retrier=Again(2)) as client:
         error, _ = await fails(client.get(60))
-    assert error.__notes__ == ["not tried again: attempts are used up"]
+    assert "not tried again: attempts are used up" in str(error)

@@ -46,7 +46,12 @@ def resolve(instances: Instances) -> Middleware:
             if call.options.target is not None:
                 call.instance = Instance(call.options.target)
                 return await next_endpoint(call)
-            picker = instances.picker or await instances.first()
+            if call.instance is not None:  # a further attempt that is to go where the one before went
+                return await next_endpoint(call)
+            picker = instances.picker
+            if picker is None:
+                call.mark(Event.LOOK_UP)
+                picker = await instances.first()
             failures: list[ElanusError] = []
             while True:
                 instance = _pick(picker, call, fresh=not failures)
@@ -62,6 +67,7 @@ def resolve(instances: Instances) -> Middleware:
                     error.locate(call)
                     # What it says is wanted, not where it was raised: its traceback holds this frame and the list.
                     failures.append(error.with_traceback(None))
+                    call.note(f"passed over {instance.address}: {error.outcome_text()}")
                     if len(failures) >= MAX_PICKS:
                         raise NoInstanceError(instances.name, instances.resolver, failures) from error
                 picker = instances.picker or picker
