@@ -112,9 +112,35 @@ class ElanusError(Exception):
         place = self._place()
         if place:
             text = f"{place}: {text}"
+        story = self._story()
+        if story:
+            text = f"{text}; {story}"
         if self.hint:
             text = f"{text}. {self.hint}"
         return text
+
+    def _story(self) -> str:
+        """How it came to this, where there was more than one attempt, or a policy decided that there is only one."""
+        if self.timeline is None:
+            return ""
+        attempts, verdicts = len(self.timeline.attempts), self.timeline.verdicts
+        parts = [f"{attempts} attempts"] if attempts > 1 else []
+        return ", ".join([*parts, *(verdict.text for verdict in verdicts[-1:])])
+
+    def explain(self) -> str:
+        """Several lines for people: place, cause and next step; then phases, attempts and decisions in time."""
+        known = [
+            ("call", f"{self.service}/{self.method}" if self.service is not None else self.method),
+            ("instance", self.instance),
+            ("phase", self.phase),
+            ("cause", self.cause_text()),
+            ("next step", self.hint),
+            ("request", "may have reached the server" if self.sent else "was not sent"),
+        ]
+        lines = [type(self).__name__, *(f"  {name:<16} {value}" for name, value in known if value)]
+        if self.timeline is not None:
+            lines += self.timeline.table()
+        return "\n".join(lines)
 
     def _place(self) -> str:
         parts = []
@@ -224,15 +250,17 @@ class LimitExceededError(RejectedError):
 
     :param limit: the name of the option that holds the limit.
     :param value: its value.
+    :param cut: on a server: close the connection instead of answering.
     """
 
     retryable = True
     phase = "limit"
 
-    def __init__(self, message: str, *, limit: str = "", value: float | None = None) -> None:
+    def __init__(self, message: str, *, limit: str = "", value: float | None = None, cut: bool = False) -> None:
         super().__init__(message)
         self.limit = limit
         self.value = value
+        self.cut = cut
 
 
 class AclError(RejectedError):
@@ -396,6 +424,9 @@ class BizStatusError(RemoteError):
             raise TypeError(f"business status code {code!r} is no 32-bit integer other than 0")
         if not all(isinstance(text, str) for text in (message, *self.extra, *self.extra.values())):
             raise TypeError(f"business status {code}: message and extra must be texts, not {message!r}, {self.extra!r}")
+
+    def outcome_text(self) -> str:
+        return self.cause_text()
 
     def cause_text(self) -> str:
         text = f"business status {self.code}"

@@ -1,7 +1,7 @@
 """What happened to a call, and when: events, the phases between them, attempts, and what policies decided.
 
-While a call runs it only appends names and instants to a list. Everything here is derived from that list afterwards, for
-whoever wants to read it: a result, an error, a tracer, ``elanus call --explain``.
+While a call runs it only appends names and instants to a list. Everything here is derived from that list afterwards,
+for whoever wants to read it: a result, an error, a tracer, ``elanus call --explain``.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ JOURNAL_ENTRIES = 64
 
 
 class Event:
-    """Names of the marks on a timeline, in the order in which a call meets them. Each ends one phase and begins another.
+    """Names of the marks on a timeline. Each ends one phase and begins another.
 
-    The first group is a client's. A client passes ``LOOK_UP``, ``WAITING``, ``CONNECTING`` and ``CONNECTED`` only where
-    it has to wait. The second group is a server's, where ``START`` is the arrival of the request.
+    The first group is a client's, in the order in which a call meets them; ``LOOK_UP``, ``WAITING``, ``CONNECTING`` and
+    ``CONNECTED`` only where it has to wait. A server's are ``START`` (the request has arrived), ``ADMITTED`` (and is
+    decoded next), ``DECODED``, ``HANDLER_START``, ``HANDLER_FINISH``, ``ENCODED``, ``FINISH``, ``WRITTEN``.
     """
 
     START = "start"
     LOOK_UP = "look-up"
     RESOLVED = "resolved"
     ENCODING = "encoding"
+    ENCODED = "encoded"
     WAITING = "waiting"
     CONNECTING = "connecting"
     CONNECTED = "connected"
     OPENED = "opened"
-    ENCODED = "encoded"
     WRITTEN = "written"
+    #: The first bytes of the reply are here.
     ANSWERED = "answered"
+    #: The call goes on with a whole reply.
     REPLIED = "replied"
     DECODED = "decoded"
     FINISH = "finish"
@@ -51,11 +54,11 @@ _CLIENT_PHASES: Mapping[str, str] = {
     Event.LOOK_UP: "resolve",
     Event.RESOLVED: "pick",
     Event.ENCODING: "encode",
+    Event.ENCODED: "write",
     Event.WAITING: "pool wait",
     Event.CONNECTING: "connect",
     Event.CONNECTED: "write",
     Event.OPENED: "stream",
-    Event.ENCODED: "write",
     Event.WRITTEN: "wait",
     Event.ANSWERED: "read",
     Event.REPLIED: "decode",
@@ -72,6 +75,8 @@ _SERVER_PHASES: Mapping[str, str] = {
     Event.FINISH: "write",
     Event.WRITTEN: "done",
 }
+#: Characters of the longest bar in a table.
+_BAR = 30
 #: What comes before the attempt that decided a call, where that was not the first one.
 _EARLIER = "earlier attempts"
 
@@ -95,7 +100,7 @@ class Attempt:
     ended: float | None = None
     #: Address of the last instance that was picked; ``None`` before the first pick.
     instance: str | None = None
-    #: ``"ok"``, ``"cancelled"``, ``"business status 7"``, or the class of the error and its cause; ``""`` while it runs.
+    #: ``"ok"``, ``"cancelled"``, ``"business status 7"``, or an error's class and cause; ``""`` while it runs.
     outcome: str = ""
 
     @property
@@ -163,6 +168,31 @@ class Timeline:
     def seconds(self, phase: str) -> float:
         """The seconds of all stretches of that name; 0 when there was none."""
         return sum(each.seconds for each in self.phases if each.name == phase)
+
+    def table(self) -> list[str]:
+        """Lines for people: phases with a bar for their share, attempts, and verdicts; times in milliseconds."""
+        total = self.total
+        lines = [f"took {_ms(total)} ms"]
+        lines += [
+            f"  {name:<16} {_ms(seconds):>10}  {'#' * round(_BAR * seconds / total if total > 0 else 0)}".rstrip()
+            for name, seconds in self.phases
+        ]
+        attempts = self.attempts
+        lines.append(f"{len(attempts)} attempt{'s' if len(attempts) != 1 else ''}")
+        lines += [
+            f"  {each.number:<3} {each.kind:<5} from {_ms(each.started):>8} to {_ms(each.ended):>8}  "
+            f"{each.instance or 'no instance'}: {each.outcome or 'still runs'}"
+            for each in attempts
+        ]
+        verdicts = self.verdicts
+        if verdicts:
+            lines.append("decisions")
+            lines += [f"  at {_ms(at):>8}, attempt {attempt}: {text}" for at, attempt, text in verdicts]
+        return lines
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1e3:.2f}"
 
 
 def _since(start: float, attempt: Attempt) -> Attempt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from elanus.call import Event
 from elanus.errors import BizStatusError, CodecError
 from elanus.service import MethodKind
 
@@ -30,11 +31,13 @@ def decode(codec: Codec, method: MethodInfo) -> Middleware:
     def middleware(next_endpoint: Endpoint) -> Endpoint:
         async def endpoint(call: Call) -> Any:
             assert call.argument_payload is not None
+            call.mark(Event.ADMITTED)
             try:
                 call.arguments = codec.decode_arguments(method, call.argument_payload)
             except CodecError as error:
                 error.phase = "decode"
                 raise
+            call.mark(Event.DECODED)
             try:
                 reply = await next_endpoint(call)
             except BizStatusError as status:
@@ -54,6 +57,7 @@ def decode(codec: Codec, method: MethodInfo) -> Middleware:
             except CodecError as error:
                 error.phase = "encode"
                 raise
+            call.mark(Event.ENCODED)
             return reply
 
         return endpoint

@@ -24,13 +24,17 @@ _log = logging.getLogger("elanus.server")
 
 
 def recover_client(next_endpoint: Endpoint) -> Endpoint:
-    """Every error that leaves a call says which call it was; a bug in a middleware is that call's error only."""
+    """Every error that leaves a call says which call it was and what happened to it.
+
+    A bug in a middleware is that call's error only.
+    """
 
     async def endpoint(call: Call) -> Any:
         try:
             return await next_endpoint(call)
         except ElanusError as error:
             error.locate(call)
+            error.timeline = call.history(error)
             call.error = error
             raise
         except Exception as error:
@@ -68,6 +72,8 @@ def _answer(call: Call, error: Exception) -> ElanusError:
     if isinstance(error, AclError):
         return _remote(f"request forbidden: {error.reason}", error)
     if isinstance(error, LimitExceededError):
+        if error.cut:
+            return error  # there will be no answer
         return _remote(f"request over limit: {error.message}", error)
     if isinstance(error, RpcTimeoutError):
         return _remote(f"handler of {call.method} ran over its deadline ({error.seconds:.3f} s)", error)

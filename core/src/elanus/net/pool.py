@@ -7,9 +7,12 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from elanus.call import Event
 from elanus.errors import ConnectFailedError, ElanusError, StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from elanus.contracts.transport import Connection, LinkOptions, Transport
     from elanus.options import PoolOptions
 
@@ -87,9 +90,10 @@ class Group:
                 waiter.set_result(None)
                 return
 
-    async def acquire(self, connect_timeout: float) -> Connection:
+    async def acquire(self, connect_timeout: float, mark: Callable[[str], None] | None = None) -> Connection:
         """A connection that can take a call, made if need be.
 
+        :param mark: told when this call begins to connect, instead of waiting for a connection of another's.
         :raises ConnectFailedError: none could be made within *connect_timeout* seconds.
         """
         while True:
@@ -99,6 +103,8 @@ class Group:
                     self.wake()  # one wake-up a connection is too few where a connection takes many calls
                 return connection
             if self._may_connect():
+                if mark is not None:
+                    mark(Event.CONNECTING)
                 return await self._connect(connect_timeout)
             await self._wait()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from elanus.call import Event
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from elanus.service import MethodInfo
 
 __all__ = ["unary_send"]
+
+# Names of this module are found faster than those of a class, and every call needs them.
+_ENCODING, _ENCODED, _WRITTEN = Event.ENCODING, Event.ENCODED, Event.WRITTEN
+_REPLIED, _DECODED = Event.REPLIED, Event.DECODED
 
 
 def unary_send(pool: Pool, codec: Codec, method: MethodInfo, lane: str, connect_timeout: float) -> Endpoint:
@@ -31,18 +36,23 @@ def unary_send(pool: Pool, codec: Codec, method: MethodInfo, lane: str, connect_
     async def send(call: Call) -> Any:
         instance = call.instance
         assert instance is not None, "the resolve room picks one"
+        note = call.timeline.append
+        note((_ENCODING, monotonic()))
         payload = call.argument_payload
         if payload is None:
             payload = call.argument_payload = encode(method, call.arguments)
         group = groups.get(instance.address) or pool.group(instance.address, lane)
         connection = group.take()
+        note((_ENCODED, monotonic()))
         if connection is None:
-            connection = await group.acquire(call.options.connect_timeout or connect_timeout)
+            call.mark(Event.WAITING)
+            connection = await group.acquire(call.options.connect_timeout or connect_timeout, call.mark)
             call.mark(Event.CONNECTED)
         try:
             if not connection.writable:
                 await connection.drained()
             reply = connection.request(call, payload)
+            note((_WRITTEN, monotonic()))
             try:
                 result = await reply
             except CancelledError:
@@ -52,7 +62,9 @@ def unary_send(pool: Pool, codec: Codec, method: MethodInfo, lane: str, connect_
                 del reply  # it holds its error, whose traceback holds this frame
         finally:
             group.release(connection)
-        call.mark(Event.REPLIED)
-        return None if oneway else decode(method, result)
+        note((_REPLIED, monotonic()))
+        value = None if oneway else decode(method, result)
+        note((_DECODED, monotonic()))
+        return value
 
     return send

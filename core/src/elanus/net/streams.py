@@ -70,7 +70,8 @@ def stream_send(pool: Pool, codec: Codec, method: MethodInfo, lane: str, connect
         assert instance is not None, "the resolve room picks one"
         request = codec.encode_item(method, call.arguments[0], reply=False) if single_request else None
         group = pool.group(instance.address, lane)
-        connection = await group.acquire(call.options.connect_timeout or connect_timeout)
+        call.mark(Event.WAITING)
+        connection = await group.acquire(call.options.connect_timeout or connect_timeout, call.mark)
         try:
             stream = await connection.open(call)
             try:

@@ -40,7 +40,7 @@ class TracerSuite(Suite):
         """Take *call* through its life, as the trace room does on a client."""
         tracer.start(call)
         call.instance = Instance("10.0.0.1:8888")
-        for event in (Event.RESOLVED, Event.CONNECTED, Event.WRITTEN, Event.ARRIVED):
+        for event in (Event.RESOLVED, Event.CONNECTED, Event.WRITTEN, Event.ANSWERED):
             call.mark(event)
         call.sent_bytes, call.received_bytes = 120, 80
         tracer.finish(call, error)

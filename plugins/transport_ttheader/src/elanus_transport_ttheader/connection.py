@@ -8,6 +8,7 @@ from copy import copy
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from elanus.call import Event
 from elanus.contracts.transport import Connection
 from elanus.errors import ApplicationError, ConnectionLostError, LocalProtocolError, RemoteProtocolError
 from elanus_transport_ttheader.batching import BatchingProtocol
@@ -47,6 +48,7 @@ _CLOSING_CODES = frozenset(
         ApplicationError.UNKNOWN_SERVICE,
     )
 )
+_ANSWERED = Event.ANSWERED
 _REPLY, _EXCEPTION, _STREAM = MessageType.REPLY, MessageType.EXCEPTION, MessageType.STREAM
 
 
@@ -65,6 +67,7 @@ class TTHeaderConnection(BatchingProtocol, Connection):
 
     __slots__ = (
         "_address",
+        "_began",
         "_closing",
         "_drainers",
         "_draining",
@@ -110,6 +113,7 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         self._why = ""
         self._closing = False
         self._error: ElanusError | None = None
+        self._began = 0.0  # when the first bytes of the message came that is not complete
         self._pending: dict[int, tuple[asyncio.Future[Payload], Call]] = {}
         self._reserved: set[int] = set()  # ids of abandoned calls whose replies are still to come
         self._unwritten: list[asyncio.Future[Payload]] = []  # oneway requests that wait for the flush
@@ -196,6 +200,8 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         self._last_read = self._loop.time()
         receiver = self._receiver
         pending = self._pending
+        now = monotonic()
+        began = self._began or now
         for message in receiver.receive(data):
             entry = pending.pop(message.frame_id, None)
             if entry is None:
@@ -203,6 +209,8 @@ class TTHeaderConnection(BatchingProtocol, Connection):
                     self._stray(message)
                 continue
             future, call = entry
+            call.timeline.append((_ANSWERED, began))
+            began = now
             self.busy -= 1
             if message.kind != _REPLY or message.seq_id != message.frame_id or message.method != call.method.name:
                 self._unusual(message, future, call)
@@ -213,7 +221,10 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         if receiver.failure is not None:
             self.give_up(receiver.failure)
         elif receiver.partial_bytes:
+            self._began = began
             self._watch()
+        else:
+            self._began = 0.0
 
     def _settle(self, message: Message[ReplyHeaders], call: Call) -> None:
         """What an answer says beside its payload."""
