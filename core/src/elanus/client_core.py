@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from elanus.configuration import ConfigChange, Configuration
 from elanus.contracts.transport import LinkOptions
-from elanus.errors import ConfigError, StateError
-from elanus.events import DISCOVERY_CHANGE, EventBus
+from elanus.errors import ConfigError, PluginError, StateError
+from elanus.events import CONFIG_CHANGE, CONFIG_ERROR, DISCOVERY_CHANGE, EventBus
 from elanus.limits import DEFAULT_LIMITS
 from elanus.net.discovery import Change, FixedInstances, WatchedInstances
 from elanus.net.pool import Pool
@@ -23,6 +25,7 @@ from elanus.option_checks import refuse_unknown
 from elanus.options import ClientOptions
 from elanus.plugins import PluginSet, installed_plugins
 from elanus.service import Instance, MethodInfo, ServiceInfo
+from elanus.shelf import Chosen, Shelf
 from elanus.stages import ClientParts, client_chain, client_rooms
 from elanus.wheel import wheel_of
 
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from elanus.options import WarmUp
 
 __all__ = ["OF_THE_METHOD", "Chains", "ClientCore"]
+
+_log = logging.getLogger("elanus.config")
 
 _STATES = {"new": "not started", "running": "running", "closed": "closed"}
 
@@ -53,29 +58,41 @@ class ClientCore:
         self.events = EventBus()
         self.events.watch(DISCOVERY_CHANGE, _weakly(self))
         self.service = service
-        options = ClientOptions.from_code(values)
-        plugins = installed_plugins()
-        if options.plugins:
-            plugins = PluginSet(plugins)
-            for plugin in options.plugins:
-                plugins.activate(plugin)
-        self.options = options = plugins.configure_client(service, options)
+        #: Every structure whose chains are composed of these parts.
+        self.structures: weakref.WeakSet[Chains] = weakref.WeakSet()
+        self._watching: asyncio.Task[None] | None = None
+        code = ClientOptions.from_code(values)
+        self._plugins = plugins = _with_local(installed_plugins(), code.plugins)
+        self._configuration = Configuration(plugins, code.config)
+        if plugins is installed_plugins():
+            self._plugins = plugins = _with_local(plugins, self._configuration.client(code, service).plugins)
+        self._base = base = plugins.configure_client(service, code)
+        if base.config != code.config:
+            raise PluginError("a plugin sets 'config', which was read before", hint="Set it in code, or ELANUS_CONFIG")
+        self._shelf = Shelf(plugins.select)
+        self.options = ClientOptions()
+        self.codec = service.codec
+        self._adopt(self._configuration.client(base, service))
+        self._plugin_middlewares = plugins.client_middlewares(service, self.options)
+
+    def _adopt(self, options: ClientOptions) -> None:
+        """Be made of *options* from now on: whole or, where a part cannot be built, not at all.
+
+        :raises ConfigError: a part cannot be built, or there is no such method.
+        """
+        service = self.service
         refuse_unknown(f"method of {service.name}:", options.methods, service.methods)
-        self._plugins = plugins
-        self.codec = service.codec if options.limits == DEFAULT_LIMITS else service.codec.with_limits(options.limits)
+        self._shelf = self._shelf.restocked(_wanted(options))
+        if self.options.limits != options.limits:
+            limited = options.limits != DEFAULT_LIMITS
+            self.codec = service.codec.with_limits(options.limits) if limited else service.codec
+        self.options = options
         self.callee = options.name or service.name
-        self._transport = plugins.select("transport", options.transport)
-        self._balancer = plugins.select("balancer", options.balancer)
-        self._resolver = self.select("resolver", options.resolver)
-        self._tracers = [plugins.select("tracer", choice) for choice in options.tracers]
-        self._service_breaker = self.select("breaker", options.service_breaker)
-        self._instance_breaker = self.select("breaker", options.instance_breaker)
-        self._retrier = self.select("retrier", options.retrier)
-        own = {name: one.retrier for name, one in options.methods.items() if one.retrier is not None}
-        self._retriers = {name: self.select("retrier", choice) for name, choice in own.items()}
+        self._transport = self._shelf["transport"]
         #: By method: seconds for a call whose own options say nothing.
         self.budgets = {method: options.for_method(name).timeout for name, method in service.methods.items()}
-        self._middlewares = [*plugins.client_middlewares(service, options), *options.middlewares]
+        for chains in self.structures:
+            chains.endpoints.clear()  # calls in flight finish on theirs
 
     def select(self, kind: str, choice: Any) -> Any:
         """Build what *choice* names; ``None`` for ``None`` and for ``False``."""
@@ -83,7 +100,8 @@ class ClientCore:
 
     def retrier_of(self, method: MethodInfo) -> Any:
         """The retrier of a method's calls: its own, or the client's."""
-        return self._retriers.get(method.name, self._retrier)
+        own = f"methods.{method.name}.retrier"
+        return self._shelf[own if own in self._shelf else "retrier"]
 
     def parts(self, call_middlewares: Sequence[Any], retrier: Any, fallback: Any = None) -> ClientParts:
         """What the rooms of one method are made of."""
@@ -92,11 +110,11 @@ class ClientCore:
             options=self.options,
             wheel=running.wheel,
             instances=running.instances,
-            tracers=self._tracers,
+            tracers=self._shelf.those("tracers."),
             retrier=retrier,
-            service_breaker=self._service_breaker,
-            instance_breaker=self._instance_breaker,
-            middlewares=self._middlewares,
+            service_breaker=self._shelf["service_breaker"],
+            instance_breaker=self._shelf["instance_breaker"],
+            middlewares=[*self._plugin_middlewares, *self.options.middlewares],
             call_middlewares=call_middlewares,
             call_fallback=fallback,
         )
@@ -130,7 +148,10 @@ class ClientCore:
     async def start(self) -> None:
         if self._state != "new":
             raise StateError(f"the client of {self.service.name} is {self._state}", hint="Make a new client")
-        if self._resolver is None and not self.options.targets:
+        if self._configuration:
+            await self._configuration.start()
+            self._adopt(self._configuration.client(self._base, self.service))
+        if self._shelf["resolver"] is None and not self.options.targets:
             raise ConfigError(
                 f"the client of {self.service.name} knows no instances",
                 hint='Give addresses, or resolver= with name=, for example resolver="file"',
@@ -140,13 +161,15 @@ class ClientCore:
         link = LinkOptions(limits=options.limits, ssl=options.ssl, read_write_timeout=options.read_write_timeout)
         pool = Pool(self._transport, link, options.pool)
         instances: FixedInstances | WatchedInstances
-        if self._resolver is None:
+        if self._shelf["resolver"] is None:
             fixed = [Instance(address) for address in options.targets]
-            instances = FixedInstances(self.callee, fixed, self._balancer)
+            instances = FixedInstances(self.callee, fixed, self._shelf["balancer"])
         else:
             instances = self._watched(self.callee)
         self._running = _Running(loop, wheel_of(loop), pool, instances)
         self._state = "running"
+        if self._configuration:
+            self._watching = loop.create_task(self._configuration.watch(_configuring(self)))
         if options.warm_up is not None:
             await self._warm_up(options.warm_up, self._running)
 
@@ -156,16 +179,16 @@ class ClientCore:
         local = id(self._plugins) if self.options.plugins else 0  # a local plugin's "file" may be another's
         return WatchedInstances(
             name,
-            self._resolver,
-            self._balancer,
+            self._shelf["resolver"],
+            self._shelf["balancer"],
             self.events,
             key=(local, watch_key(choice)),
-            owned=self._resolver is not choice,
+            owned=self._shelf["resolver"] is not choice,
             empty_grace=self.options.empty_grace,
         )
 
     async def _warm_up(self, plan: WarmUp, running: _Running) -> None:
-        others = [self._watched(name) for name in plan.names] if self._resolver is not None else []
+        others = [self._watched(name) for name in plan.names] if self._shelf["resolver"] is not None else []
         running.others.extend(others)
         lanes = [self._transport.lane(method) for method in self.service.methods.values()]
         try:
@@ -181,8 +204,30 @@ class ClientCore:
             return
         for instance in change.removed:
             self._running.pool.drop(instance.address)
-            if self._instance_breaker is not None:
-                self._instance_breaker.forget(instance.address)
+            if self._shelf["instance_breaker"] is not None:
+                self._shelf["instance_breaker"].forget(instance.address)
+
+    def configuration_changed(self, error: ConfigError | None) -> None:
+        """A source has changed: be made of what it says now, or stay as it was and say why."""
+        if self._running is None:
+            return
+        before, balancer = self.options, self._shelf["balancer"]
+        try:
+            if error is not None:
+                raise error
+            wanted = self._configuration.checked().client(self._base, self.service)
+            self._adopt(wanted.kept(wanted.fixed, before))
+        except ConfigError as problem:
+            _log.error("client of %s: the configuration stays as it was: %s", self.service.name, problem)
+            self.events.emit(CONFIG_ERROR, str(problem), problem)
+            return
+        if self._shelf["balancer"] is not balancer:
+            for instances in (self._running.instances, *self._running.others):
+                instances.rebalance(self._shelf["balancer"])
+        change = ConfigChange.between(before, wanted)
+        if change.changed or change.needs_restart:
+            _log.info("client of %s: the configuration has changed: %s", self.service.name, change)
+            self.events.emit(CONFIG_CHANGE, str(change), change)
 
     async def aclose(self) -> None:
         running, self._running = self._running, None
@@ -192,10 +237,21 @@ class ClientCore:
                 await running.pool.aclose(_CLOSE_GRACE)
             finally:
                 await running.close_watches()
+                await self._close_configuration()
+
+    async def _close_configuration(self) -> None:
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
+        await self._configuration.aclose()
 
     def __del__(self) -> None:
         running = getattr(self, "_running", None)
         if running is not None:
+            if self._watching is not None:
+                with contextlib.suppress(RuntimeError):
+                    running.loop.call_soon_threadsafe(self._watching.cancel)
             warnings.warn(
                 f"unclosed elanus client of {self.service.name}; use `async with`, or await client.aclose()",
                 ResourceWarning,
@@ -252,6 +308,7 @@ class Chains:
         #: The fallback of all methods, ``False`` for none; ``None``: as method and client have it.
         self.fallback = fallback
         self.endpoints: dict[MethodInfo, Endpoint] = {}
+        core.structures.add(self)
 
     def endpoint(self, method: MethodInfo) -> Endpoint:
         """The endpoint of a method, composed at its first use."""
@@ -267,6 +324,48 @@ class Chains:
     def _parts(self, method: MethodInfo) -> ClientParts:
         retrier = self._core.retrier_of(method) if self.retrier is OF_THE_METHOD else self.retrier
         return self._core.parts(self._middlewares, retrier, self.fallback)
+
+
+def _with_local(plugins: PluginSet, named: Sequence[Any]) -> PluginSet:
+    """*plugins* and, for one client alone, those that are *named* besides."""
+    if not named:
+        return plugins
+    local = PluginSet(plugins)
+    for plugin in named:
+        local.activate(plugin)
+    return local
+
+
+def _wanted(options: ClientOptions) -> dict[str, Chosen]:
+    """What *options* choose, by place."""
+    kinds = {
+        "transport": "transport",
+        "resolver": "resolver",
+        "balancer": "balancer",
+        "retrier": "retrier",
+        "service_breaker": "breaker",
+        "instance_breaker": "breaker",
+    }
+    wanted = {name: Chosen(kind, getattr(options, name), options.configured_at(name)) for name, kind in kinds.items()}
+    for number, choice in enumerate(options.tracers):
+        wanted[f"tracers.{number}"] = Chosen("tracer", choice, options.configured_at("tracers"))
+    for name, own in options.methods.items():
+        if own.retrier is not None:
+            place = f"methods.{name}.retrier"
+            wanted[place] = Chosen("retrier", own.retrier, options.configured_at(place))
+    return wanted
+
+
+def _configuring(core: ClientCore) -> Callable[[ConfigError | None], None]:
+    """As :func:`_weakly`, for changes of the configuration."""
+    reference = weakref.ref(core)
+
+    def changed(error: ConfigError | None) -> None:
+        alive = reference()
+        if alive is not None:
+            alive.configuration_changed(error)
+
+    return changed
 
 
 def _weakly(core: ClientCore) -> Callable[[Happening], None]:

@@ -11,13 +11,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DISCOVERY_CHANGE", "DISCOVERY_DELETE", "EventBus", "Happening"]
+__all__ = [
+    "CALL_OVERLOAD",
+    "CONFIG_CHANGE",
+    "CONFIG_ERROR",
+    "CONNECTION_OVERLOAD",
+    "DISCOVERY_CHANGE",
+    "DISCOVERY_DELETE",
+    "EventBus",
+    "Happening",
+]
 
 _log = logging.getLogger("elanus.events")
 
 #: Kitex's names (``pkg/discovery`` and ``pkg/loadbalance/lbcache``).
 DISCOVERY_CHANGE = "discovery_change"
 DISCOVERY_DELETE = "discovery_delete"
+#: The configuration has changed (the value is an :class:`elanus.configuration.ConfigChange`), or has something wrong in
+#: it and the old one stays (the value is the error).
+CONFIG_CHANGE = "config_change"
+CONFIG_ERROR = "config_error"
+#: A limit has refused calls, or connections; after Kitex's ``LimitReporter``, which has a callback for either.
+CALL_OVERLOAD = "call_overload"
+CONNECTION_OVERLOAD = "connection_overload"
 
 #: Source: Kitex ``pkg/event``, ``MaxEventNum``.
 _KEPT = 200

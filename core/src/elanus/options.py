@@ -16,9 +16,10 @@ from elanus.sourced import Sourced
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from elanus.call import Call
+    from elanus.contracts.limiter import Refusal
     from elanus.endpoint import ItemMiddleware, Middleware
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
 
 #: How a part is chosen: by name, by name with options ``("etcd", {"endpoints": [...]})``, or as an object.
 Choice: TypeAlias = Any
+#: A module or object with hooks, or the name of one.
+Plugin: TypeAlias = Any
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _NO_HEADERS: Mapping[str | int, str] = MappingProxyType({})
@@ -76,15 +79,30 @@ class PoolOptions:
     keep: bool = True
     #: Idle connections kept per instance.
     idle: int = 10
+    #: Connections per instance that stay open when nobody uses them, and are opened again when they are lost.
+    idle_min: int = 0
     #: Idle connections kept in all.
     idle_in_all: int = 1_000
     #: Seconds after which an idle connection is closed.
     idle_timeout: float = 60.0
+    #: Seconds after which a connection takes no more calls, less up to a tenth; ``None`` is no limit.
+    max_age: float | None = None
     #: Open connections per instance; a call that finds all of them busy waits for one.
     open: int = 1_000
+    #: Open connections in all; a call that needs one more waits until another instance's is free.
+    open_in_all: int = 10_000
+    #: Connections among which calls take turns, where a connection takes many calls at once (Kitex's mux connections).
+    connections: int = 1
 
     def __post_init__(self) -> None:
-        at_least("PoolOptions", self, {"idle": 0, "idle_in_all": 0, "open": 1, "idle_timeout": 0})
+        least = {"idle": 0, "idle_min": 0, "idle_in_all": 0, "open": 1, "open_in_all": 1, "connections": 1}
+        at_least("PoolOptions", self, {**least, "idle_timeout": 0})
+        positive("'max_age' of PoolOptions", self.max_age)
+        if self.idle_min > self.idle:
+            raise ConfigError(
+                f"PoolOptions keeps at least {self.idle_min} idle connections and at most {self.idle}",
+                hint="Give an idle that is not below idle_min",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +290,7 @@ class ClientOptions(Sourced):
     #: Sources of configuration, the later ones over the earlier; by default what ``ELANUS_CONFIG`` names.
     config: tuple[Choice, ...] | None = None
     #: Hook modules or objects, or names of installed plugins, for this client only.
-    plugins: tuple[Any, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
 
     def for_method(self, name: str) -> MethodOptions:
         """What holds for the method *name*: its own options, and the client's where it has none. Parts that are
@@ -350,6 +368,9 @@ class ServerOptions(Sourced):
     tags: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     tracers: tuple[Choice, ...] = ()
     limiter: Choice = None
+    #: Called with each refusal of a limiter or of a hard limit, the peer's address, and the call (``None``: it was a
+    #: connection). It must be quick: it runs for each call of a flood (Kitex's ``LimitReporter``).
+    limit_reporter: Callable[[Refusal, str, Call | None], None] | None = None
     breaker: Choice = None
     #: Middlewares around every call, unary or stream, outermost first.
     middlewares: tuple[Middleware, ...] = ()
@@ -386,7 +407,7 @@ class ServerOptions(Sourced):
     methods: Mapping[str, HandlerOptions] = field(default_factory=lambda: _NOTHING)
     #: Sources of configuration, the later ones over the earlier; by default what ``ELANUS_CONFIG`` names.
     config: tuple[Choice, ...] | None = None
-    plugins: tuple[Any, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
 
     def for_method(self, service: str, name: str) -> HandlerOptions:
         """What holds for a method: its own options, and the server's where it has none."""
@@ -397,6 +418,27 @@ class ServerOptions(Sourced):
             handler_timeout=exact.handler_timeout or own.handler_timeout or self.handler_timeout,
             enforce_deadline=self.enforce_deadline if enforce is None else enforce,
         )
+
+    def spelled_out(self, methods: Collection[tuple[str, str]]) -> ServerOptions:
+        """A copy in which every method has its exact name, ``"EchoService/echo"``.
+
+        :param methods: those that are served: service and method.
+        :raises ConfigError: none of them is called so.
+        """
+        known = {name for service, method in methods for name in (method, f"{service}/{method}")}
+        refuse_unknown("method of the server:", self.methods, known)
+        merged, sources = {}, {place: one for place, one in self.sources.items() if not place.startswith("methods.")}
+        for service, method in methods:
+            exact, values = f"{service}/{method}", {}
+            for key in (method, exact):
+                own = self.methods.get(key, _NO_HANDLER_OPTIONS)
+                for item in fields(HandlerOptions):
+                    if getattr(own, item.name) is not None:
+                        values[item.name] = getattr(own, item.name)
+                        sources[f"methods.{exact}.{item.name}"] = self._source(f"methods.{key}.{item.name}")
+            if values:
+                merged[exact] = HandlerOptions(**values)
+        return replace(self, methods=MappingProxyType(merged), sources=MappingProxyType(sources))
 
     def effective_for(self, service: str, name: str) -> dict[str, tuple[Any, str]]:
         """As :meth:`effective`, as it holds for a method: its own options take the place of the server's."""

@@ -93,6 +93,42 @@ class Sourced:
         """Every option with its value and where that came from."""
         return {name: (getattr(self, name), self.source(name)) for name in self.names()}
 
+    def differences(self: _Options, newer: _Options) -> dict[str, tuple[Any, Any, str]]:
+        """What is other in *newer*, by option: the value here, the value there, and who set that. An option of a method
+        is called ``"methods.<method>.<option>"``.
+        """
+        found = {}
+        for place in dict.fromkeys([*self.places(), *newer.places()]):
+            old, new = self.value_at(place), newer.value_at(place)
+            if old != new:
+                found[place] = (old, new, newer._source(place)[1])
+        return found
+
+    def places(self) -> list[str]:
+        """The names of all options, and in place of a mapping those of its entries' options that are set."""
+        found = []
+        for name in self.names():
+            if name not in self.nested:
+                found.append(name)
+                continue
+            for key, options in getattr(self, name).items():
+                every = [item.name for item in fields(options)]
+                found += [f"{name}.{key}.{each}" for each in every if getattr(options, each) is not None]
+        return found
+
+    def value_at(self, place: str) -> Any:
+        """The value of one of :meth:`places`; ``None`` where nothing is set."""
+        name, dot, rest = place.partition(".")
+        if not dot:
+            return getattr(self, name)
+        key, _, each = rest.rpartition(".")
+        return getattr(getattr(self, name).get(key), each, None)
+
+    def configured_at(self, place: str) -> str | None:
+        """Where a configuration source has the value of one of :meth:`places`; ``None``: it comes from elsewhere."""
+        rank, source = self._source(place)
+        return source if rank == _CONFIG else None
+
     def written_by(self: _Options, writer: str) -> _Options:
         """A copy that notes *writer* as the source of what is set on it next."""
         return replace(self, writer=writer)

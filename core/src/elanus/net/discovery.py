@@ -67,6 +67,10 @@ class FixedInstances:
         self.instances: Sequence[Instance] = tuple(instances)
         self.picker: Picker | None = balancer.picker(self.instances)
 
+    def rebalance(self, balancer: Balancer) -> None:
+        """Let another balancer pick from now on; it knows nothing of what the one before has learned."""
+        self.picker = balancer.picker(self.instances)
+
     async def first(self) -> Picker:
         """The picker; it is there from the start."""
         assert self.picker is not None
@@ -110,6 +114,12 @@ class WatchedInstances:
         self._empty_grace = empty_grace
         self._emptying: asyncio.TimerHandle | None = None
         self._watch: Watch = join_watch(key, resolver, name, self)
+
+    def rebalance(self, balancer: Balancer) -> None:
+        """Let another balancer pick from now on; it knows nothing of what the one before has learned."""
+        self._balancer = balancer
+        if self.picker is not None:
+            self.picker = balancer.picker(self.instances)
 
     @property
     def last_error(self) -> str:
