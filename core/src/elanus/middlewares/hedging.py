@@ -179,7 +179,7 @@ class Race:
         running = len(self._tasks) + self._pending + (self._inline is not None)
         verdict = self._plan.ended(attempt, reply, error, running, monotonic())
         after = pause(verdict, attempt, self._intent, error, repeatable=True)
-        if after is not None or self._latest is not self._call:
+        if after is not None or running or self._latest is not self._call:
             attempt.end(error)  # a call whose only attempt ran on itself keeps no record
         if after is not None:
             self._begin_after(after)
