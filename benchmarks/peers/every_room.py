@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from elanus.call import Call
-from elanus.contracts.breaker import Breaker
+from elanus.contracts.breaker import Breaker, Outcome, State
 from elanus.contracts.limiter import Limiter
 from elanus.contracts.retrier import Plan, Retrier, Retry, Stop
 from elanus.contracts.tracer import Tracer
@@ -32,10 +32,10 @@ class PassingBreaker(Breaker):
     def allow(self, key: str, now: float) -> bool:
         return True
 
-    def record(self, key: str, error: BaseException | None, elapsed: float, now: float) -> None:
+    def record(self, key: str, outcome: Outcome, elapsed: float, now: float) -> None:
         """Nothing is kept."""
 
-    def states(self) -> Mapping[str, str]:
+    def states(self) -> Mapping[str, State]:
         return {}
 
     def forget(self, key: str) -> None:

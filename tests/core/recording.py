@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from elanus.contracts.balancer import Balancer, Picker
-from elanus.contracts.breaker import Breaker
+from elanus.contracts.breaker import Breaker, Outcome, State
 from elanus.contracts.limiter import Limiter
 from elanus.contracts.metadata import MetadataHandler
 from elanus.contracts.retrier import Plan, Retrier, Retry, Stop
@@ -79,8 +79,8 @@ class LogBreaker(Breaker):
         self.keys.append(key)
         return True
 
-    def record(self, key: str, error: BaseException | None, elapsed: float, now: float) -> None: ...
-    def states(self) -> Mapping[str, str]:
+    def record(self, key: str, outcome: Outcome, elapsed: float, now: float) -> None: ...
+    def states(self) -> Mapping[str, State]:
         return {}
 
     def forget(self, key: str) -> None: ...

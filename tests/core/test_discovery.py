@@ -10,7 +10,7 @@ import pytest
 
 import elanus
 from elanus.contracts.balancer import Balancer, Picker
-from elanus.contracts.breaker import Breaker
+from elanus.contracts.breaker import Breaker, Outcome, State
 from elanus.contracts.resolver import Resolver
 from elanus.errors import ConnectFailedError, DiscoveryError
 from elanus.events import DISCOVERY_CHANGE, DISCOVERY_DELETE, EventBus
@@ -229,10 +229,10 @@ async def test_a_gone_instance_loses_its_connections_after_their_calls_and_its_b
         def allow(self, key: str, now: float) -> bool:
             return True
 
-        def record(self, key: str, error: BaseException | None, elapsed: float, now: float) -> None:
+        def record(self, key: str, outcome: Outcome, elapsed: float, now: float) -> None:
             pass
 
-        def states(self) -> dict[str, str]:
+        def states(self) -> dict[str, State]:
             return {}
 
         def forget(self, key: str) -> None:

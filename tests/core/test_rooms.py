@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import elanus
-from elanus.contracts.breaker import Breaker
+from elanus.contracts.breaker import Breaker, Outcome, State
+from elanus.contracts.limiter import Refusal
 from elanus.contracts.metadata import MetadataHandler
 from elanus.contracts.tracer import Tracer
 from elanus.testing import connected
@@ -54,7 +55,7 @@ class Count(Breaker):
     def __init__(self, *, refuse: str = "") -> None:
         self.refuse = refuse
         self.allowed = self.recorded = 0
-        self.errors: list[str] = []
+        self.outcomes: list[Outcome] = []
 
     def allow(self, key: str, now: float) -> bool:
         if self.refuse and self.refuse in key:
@@ -62,11 +63,11 @@ class Count(Breaker):
         self.allowed += 1
         return True
 
-    def record(self, key: str, error: BaseException | None, elapsed: float, now: float) -> None:
+    def record(self, key: str, outcome: Outcome, elapsed: float, now: float) -> None:
         self.recorded += 1
-        self.errors.append(type(error).__name__)
+        self.outcomes.append(outcome)
 
-    def states(self) -> Mapping[str, str]:
+    def states(self) -> Mapping[str, State]:
         return {}
 
     def forget(self, key: str) -> None: ...
@@ -90,9 +91,9 @@ async def test_every_allow_is_followed_by_exactly_one_record(outcome: str) -> No
         task.cancel()
         await asyncio.wait([task])
         await asyncio.sleep(0.01)
-    name = {"fine": "NoneType", "fails": "ApplicationError", "cancelled": "CancelledError"}[outcome]
-    assert service.errors == instance.errors == [name]
-    assert mine.errors == [name if outcome != "fails" else "ValueError"]
+    said = {"fine": Outcome.SUCCESS, "fails": Outcome.FAILURE, "cancelled": Outcome.IGNORED}[outcome]
+    assert service.outcomes == mine.outcomes == [said]
+    assert instance.outcomes == [Outcome.SUCCESS if outcome == "fails" else said], "a connection could be got"
     assert service.allowed == service.recorded == 1
 
 
@@ -143,8 +144,8 @@ async def test_rules_may_refuse_on_either_side(refusal: str) -> None:
 
 async def test_a_limiter_refuses_before_decoding_with_kitexs_text() -> None:
     class Full(LogLimiter):
-        def acquire(self, call: Call, now: float) -> bool:
-            return False
+        def acquire(self, call: Call, now: float) -> Refusal | None:
+            return Refusal("qps", 0, "request too frequent")
 
         def release(self, call: Call, error: BaseException | None, elapsed: float, now: float) -> None:
             raise AssertionError("it was not acquired")

@@ -15,6 +15,7 @@ from elanus.contracts.transport import LinkOptions
 from elanus.errors import ConfigError, PluginError, StateError
 from elanus.events import CONFIG_CHANGE, CONFIG_ERROR, DISCOVERY_CHANGE, EventBus
 from elanus.limits import DEFAULT_LIMITS
+from elanus.middlewares.breaker import INSTANCE_CB, SERVICE_CB, report_transitions
 from elanus.net.discovery import Change, FixedInstances, WatchedInstances
 from elanus.net.pool import Pool
 from elanus.net.send import unary_send
@@ -83,6 +84,8 @@ class ClientCore:
         service = self.service
         refuse_unknown(f"method of {service.name}:", options.methods, service.methods)
         self._shelf = self._shelf.restocked(_wanted(options))
+        report_transitions(self._shelf["service_breaker"], self.events, SERVICE_CB)
+        report_transitions(self._shelf["instance_breaker"], self.events, INSTANCE_CB)
         if self.options.limits != options.limits:
             limited = options.limits != DEFAULT_LIMITS
             self.codec = service.codec.with_limits(options.limits) if limited else service.codec

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from elanus.endpoint import chain
 from elanus.middlewares.acl import acl
-from elanus.middlewares.breaker import breaker, instance_key, service_key
+from elanus.middlewares.breaker import INSTANCE, SERVER, SERVICE, breaker
 from elanus.middlewares.decode import decode, decode_stream
 from elanus.middlewares.error_map import error_map
 from elanus.middlewares.fallback import fallback
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from elanus.contracts.retrier import Retrier
     from elanus.contracts.tracer import Tracer
     from elanus.endpoint import Endpoint, Middleware
+    from elanus.middlewares.breaker import Seat
     from elanus.middlewares.resolve import Instances
     from elanus.options import ClientOptions, ServerOptions
     from elanus.service import MethodInfo, ServiceInfo
@@ -128,6 +129,10 @@ def _when(value: _T, room: Callable[[Any], Middleware]) -> Sequence[Middleware]:
     return [] if absent else [room(value)]
 
 
+def _breaker(policy: Breaker | None, seat: Seat, method: MethodInfo) -> Sequence[Middleware]:
+    return _when(policy, partial(breaker, seat=seat, streams=method.kind.streams))
+
+
 def _unless_stream(method: MethodInfo, rooms: Sequence[Middleware]) -> Sequence[Middleware]:
     """A stream is never tried again or replaced: what was sent or received cannot be taken back."""
     return () if method.kind.streams else rooms
@@ -139,7 +144,7 @@ CLIENT_STAGES: Sequence[tuple[str, _ClientStage]] = (
     ("recover", lambda parts, method: [recover_client]),
     ("fallback", lambda parts, method: _unless_stream(method, _fallback(parts, method))),
     ("retry", lambda parts, method: _unless_stream(method, _retry(parts, method))),
-    ("service_breaker", lambda parts, method: _when(parts.service_breaker, partial(breaker, key_of=service_key))),
+    ("service_breaker", lambda parts, method: _breaker(parts.service_breaker, SERVICE, method)),
     ("router", lambda parts, method: ()),  # reserved: a mesh's router decides on the cluster and on timeouts
     ("timeout", _client_timeout),
     ("user_kind", _client_kind),
@@ -148,7 +153,7 @@ CLIENT_STAGES: Sequence[tuple[str, _ClientStage]] = (
     ("acl", lambda parts, method: _when(parts.options.acl, acl)),
     ("proxy", lambda parts, method: ()),  # reserved: a forward proxy takes the place of `resolve`
     ("resolve", lambda parts, method: [resolve(parts.instances)]),
-    ("instance_breaker", lambda parts, method: _when(parts.instance_breaker, partial(breaker, key_of=instance_key))),
+    ("instance_breaker", lambda parts, method: _breaker(parts.instance_breaker, INSTANCE, method)),
     ("instance_user", lambda parts, method: parts.options.instance_middlewares),
     ("error_map", lambda parts, method: _when(parts.options.error_handler, error_map)),
     # No room of Kitex's chain: its meta handlers sit in the pipeline below. Next to the wire all the same.
@@ -161,7 +166,7 @@ SERVER_STAGES: Sequence[tuple[str, _ServerStage]] = (
     ("recover", lambda parts, service, method: [recover_server]),
     ("metadata", lambda parts, service, method: _when(parts.options.metadata_handlers, server_metadata)),
     ("limit", lambda parts, service, method: _when(parts.limiter, limit)),
-    ("breaker", lambda parts, service, method: _when(parts.breaker, partial(breaker, key_of=service_key))),
+    ("breaker", lambda parts, service, method: _breaker(parts.breaker, SERVER, method)),
     ("decode", _decode),
     ("timeout", _server_timeout),
     ("user_universal", lambda parts, service, method: parts.middlewares),

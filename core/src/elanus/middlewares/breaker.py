@@ -2,53 +2,172 @@
 
 from __future__ import annotations
 
+import logging
+import weakref
+from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from elanus.contracts.breaker import Outcome
 from elanus.errors import CircuitOpenError
+from elanus.middlewares.outcomes import instance_outcome, server_outcome, service_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from elanus.call import Call
-    from elanus.contracts.breaker import Breaker
+    from elanus.contracts.breaker import Breaker, Classify, Transition
+    from elanus.contracts.transport import RawStream
     from elanus.endpoint import Endpoint, Middleware
+    from elanus.events import EventBus
 
-__all__ = ["breaker", "instance_key", "service_key"]
+__all__ = ["INSTANCE", "INSTANCE_CB", "SERVER", "SERVICE", "SERVICE_CB", "Seat", "breaker", "report_transitions"]
+
+_log = logging.getLogger("elanus.breaker")
+
+#: Names of events. Source: Kitex ``pkg/circuitbreak``.
+SERVICE_CB = "service_cb"
+INSTANCE_CB = "instance_cb"
 
 
-def service_key(call: Call) -> str:
+def _service_key(call: Call) -> str:
     """Caller, callee and method, as Kitex's ``RPCInfo2Key``."""
     return f"{call.caller}/{call.callee}/{call.method.name}"
 
 
-def instance_key(call: Call) -> str:
+def _instance_key(call: Call) -> str:
     """The address of the picked instance."""
     assert call.instance is not None
     return call.instance.address
 
 
-def breaker(policy: Breaker, key_of: Callable[[Call], str]) -> Middleware:
+class Seat(NamedTuple):
+    """A place for a breaker: what its keys are, what errors mean there, and what its events are called."""
+
+    key_of: Callable[[Call], str]
+    outcome_of: Callable[[Call, BaseException], Outcome]
+    event: str
+    #: Whether a stream has ended, for a breaker, when it is open.
+    creation_only: bool
+
+
+SERVICE = Seat(_service_key, service_outcome, SERVICE_CB, creation_only=True)
+INSTANCE = Seat(_instance_key, instance_outcome, INSTANCE_CB, creation_only=True)
+SERVER = Seat(_service_key, server_outcome, SERVICE_CB, creation_only=False)
+
+
+def breaker(policy: Breaker, seat: Seat, *, streams: bool = False) -> Middleware:
     """Ask *policy* before each call, and tell it the outcome: exactly one ``record`` for each ``allow``.
 
+    :param streams: the calls are streams.
     :raises CircuitOpenError: the breaker is open for this key. Retryable: the resolve room picks another instance.
     """
+    key_of = policy.key_of or seat.key_of
+    classify, outcome_of = policy.classify, seat.outcome_of
+    allow, record = policy.allow, policy.record
 
     def middleware(next_endpoint: Endpoint) -> Endpoint:
         async def endpoint(call: Call) -> Any:
             key, started = key_of(call), monotonic()
-            if not policy.allow(key, started):
+            if not allow(key, started):
                 raise CircuitOpenError(key, instance=None if call.instance is None else call.instance.address)
+            outcome = Outcome.IGNORED
             try:
                 reply = await next_endpoint(call)
+                outcome = Outcome.SUCCESS if classify is None else _own(classify, call, reply, None, Outcome.SUCCESS)
             except BaseException as error:
-                now = monotonic()
-                policy.record(key, error, now - started, now)
+                outcome = _of_error(error, call, classify, outcome_of)
                 raise
-            now = monotonic()
-            policy.record(key, None, now - started, now)
+            finally:
+                now = monotonic()
+                record(key, outcome, now - started, now)
             return reply
 
-        return endpoint
+        async def stream_endpoint(call: Call) -> Any:
+            key, started = key_of(call), monotonic()
+            if not allow(key, started):
+                raise CircuitOpenError(key, instance=None if call.instance is None else call.instance.address)
+            creation = _Creation(policy, key, started)
+            call.on_open = (*call.on_open, creation)
+            outcome = Outcome.IGNORED
+            try:
+                return await next_endpoint(call)
+            except BaseException as error:
+                if not creation.told:
+                    outcome = _of_error(error, call, classify, outcome_of)
+                raise
+            finally:
+                creation.end(outcome)
+
+        return stream_endpoint if streams and seat.creation_only else endpoint
 
     return middleware
+
+
+class _Creation:
+    """Tells a breaker how the creation of one stream has ended: once, whoever knows first."""
+
+    __slots__ = ("_key", "_policy", "_started", "told")
+
+    def __init__(self, policy: Breaker, key: str, started: float) -> None:
+        self._policy, self._key, self._started = policy, key, started
+        self.told = False
+
+    def __call__(self, stream: RawStream) -> None:
+        """The stream is open."""
+        self.end(Outcome.SUCCESS)
+
+    def end(self, outcome: Outcome) -> None:
+        """It is over, one way or the other. What comes after the first time does not count."""
+        if not self.told:
+            self.told = True
+            now = monotonic()
+            self._policy.record(self._key, outcome, now - self._started, now)
+
+
+def _of_error(
+    error: BaseException,
+    call: Call,
+    classify: Classify | None,
+    outcome_of: Callable[[Call, BaseException], Outcome],
+) -> Outcome:
+    """What *error* counts as: by its own word, else by the user's, else by the rules of the seat."""
+    own = getattr(error, "breaker_outcome", None)
+    if isinstance(own, Outcome):
+        return own
+    outcome = outcome_of(call, error)
+    if classify is None or not isinstance(error, Exception):
+        return outcome
+    return _own(classify, call, None, error, outcome)
+
+
+def _own(classify: Classify, call: Call, reply: Any, error: Exception | None, otherwise: Outcome) -> Outcome:
+    """What the user's own function says; a bug in it is no reason for the call to fail."""
+    try:
+        return classify(call, reply, error) or otherwise
+    except Exception:
+        _log.exception("classify failed for %s, which counts as %s", call.method, otherwise.value)
+        return otherwise
+
+
+def report_transitions(policy: Breaker | None, bus: EventBus, name: str) -> None:
+    """Emit an event *name* on *bus* for each transition of *policy*, as long as the bus lives. Saying it again
+    changes nothing.
+
+    A breaker that its user made may outlive the client or server that it guards, and must not keep it alive.
+    """
+    if policy is not None:
+        policy.watch(_Report(weakref.ref(bus, lambda dead: policy.unwatch(_Report(dead, name))), name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """Two of one bus and name are equal, so that saying it twice is no harm."""
+
+    bus: weakref.ref[EventBus]
+    name: str
+
+    def __call__(self, transition: Transition) -> None:
+        bus = self.bus()
+        if bus is not None:
+            bus.emit(self.name, str(transition), transition)

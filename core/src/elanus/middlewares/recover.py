@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from elanus.errors import (
     AclError,
     ApplicationError,
+    CircuitOpenError,
     CodecError,
     ElanusError,
     LimitExceededError,
@@ -75,6 +76,8 @@ def _answer(call: Call, error: Exception) -> ElanusError:
         if error.cut:
             return error  # there will be no answer
         return _remote(f"request over limit: {error.message}", error)
+    if isinstance(error, CircuitOpenError):
+        return _remote("forbidden by circuitbreaker: service circuitbreak", error)
     if isinstance(error, RpcTimeoutError):
         return _remote(f"handler of {call.method} ran over its deadline ({error.seconds:.3f} s)", error)
     if isinstance(error, CodecError) and error.phase == "decode":
