@@ -183,7 +183,7 @@ def test_one_failed_connection_fails_those_who_wait_for_one_each_with_an_error_o
         outcomes = await asyncio.gather(*(call(pool) for _ in range(4)), return_exceptions=True)
         assert all(isinstance(outcome, ConnectFailedError) for outcome in outcomes)
         assert len({id(outcome) for outcome in outcomes}) == 4
-        assert pool.failed < 4
+        assert pool.counters().failed < 4
         transport.error = None
         await call(pool)
         await pool.aclose(0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from asyncio import get_running_loop
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from elanus.call import Call, running_call, shielded
-from elanus.client_core import Chains, ClientCore
+from elanus.client_core import OF_THE_METHOD, Chains, ClientCore
 from elanus.deadline import Deadline
 from elanus.errors import ConfigError
 from elanus.options import CallOptions
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from elanus.errors import BizStatusError
     from elanus.events import EventBus
+    from elanus.net.pool_report import GroupReport, PoolCounters
     from elanus.options import ClientOptions
     from elanus.service import Instance
 
@@ -67,6 +69,25 @@ class Client:
         """The options in force; ``client.options.effective()`` also says where each came from."""
         return self._core.options
 
+    def effective(self, method: str) -> dict[str, tuple[Any, str]]:
+        """Every option as it holds for calls of *method*, with where it came from: ``"default"``, ``"code"``, ``"call"``
+        (set with :meth:`with_options`), a plugin, or a place in a configuration such as ``"elanus.toml:12"``.
+
+        :raises ConfigError: the service has no such method.
+        """
+        info = self._method(method)
+        found = self._core.options.effective_for(method)
+        found.setdefault("idempotent", (info.idempotent, "IDL"))
+        for name in ("timeout", "attempt_timeout", "connect_timeout"):
+            value = getattr(self._call_options, name)
+            if value is not None:
+                found[name] = (value, "call")
+        if self._chains.retrier is not OF_THE_METHOD:
+            found["retrier"] = (self._chains.retrier, "call")
+        if self._chains.fallback is not None:
+            found["fallback"] = (self._chains.fallback or None, "call")
+        return found
+
     @property
     def instances(self) -> Sequence[Instance]:
         """The instances that calls can go to, as known now."""
@@ -87,6 +108,17 @@ class Client:
     def connections(self) -> dict[str, int]:
         """Open connections, by address."""
         return self._core.running().pool.connections()
+
+    def pool_counters(self) -> PoolCounters:
+        """How many connections were made, used again, closed and lost, and how many calls had to wait for one."""
+        return self._core.running().pool.counters()
+
+    def pool_report(self) -> Sequence[GroupReport]:
+        """Every connection, by instance: its age, since when it is idle, how many calls it carries."""
+        return self._core.running().pool.report()
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._core}>"
 
     async def start(self) -> None:
         """Make the client ready for calls. ``async with`` does it.
@@ -216,6 +248,8 @@ class Client:
 
 def _prepare(core: ClientCore, options: CallOptions, method: MethodInfo, arguments: Sequence[Any]) -> Call:
     """A call with everything that it starts from: options, budget, and what the running handler's call hands on."""
+    if core.loop is not get_running_loop():
+        raise core.elsewhere()
     call = Call(core.service, method, arguments, options, caller=core.options.caller, callee=core.callee)
     parent = running_call()
     call.metadata = options.metadata

@@ -60,7 +60,8 @@ class Route:
 
 #: How core answers a request: with a payload, or with an error that the transport puts into its own words.
 #: A business status is on ``call.biz_status`` beside the payload. For a stream it is the end: payload ``None``, or the
-#: one reply of a client-stream.
+#: one reply of a client-stream. After a :exc:`~elanus.LimitExceededError` whose ``cut`` is true there is no answer: the
+#: transport closes the connection.
 Reply: TypeAlias = "Callable[[Call, bytes | None, ElanusError | None], None]"
 
 
@@ -119,6 +120,13 @@ class Transport(ABC):
     def lane(self, method: MethodInfo) -> str:
         """Which connections a method may use: those of equal address and lane are shared."""
         return ""
+
+    def shares(self, address: str, lane: str) -> bool:
+        """Whether a connection that is made now would take many calls at once, as far as that is known beforehand.
+
+        Then calls to an instance without a connection wait for the first one instead of making one each.
+        """
+        return False
 
 
 class Connection(ABC):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from elanus.client import Client
 from elanus.contracts.balancer import Balancer, Picker
 from elanus.contracts.transport import Connection, ServerLink, Sniff, Transport
-from elanus.errors import ConnectFailedError, StateError
+from elanus.errors import ConnectFailedError, LimitExceededError, StateError
 from elanus.server import Server
 from elanus.testing.memory_links import ClientEnd, ServerEnd
 from elanus.testing.memory_wire import NAME
@@ -81,6 +81,9 @@ class MemoryTransport(Transport):
     def serve(self, wire: asyncio.Transport, head: bytes, dispatcher: Dispatcher, options: LinkOptions) -> ServerLink:
         raise StateError("the in-memory transport has no socket", hint="Start the server without an address")
 
+    def shares(self, address: str, lane: str) -> bool:
+        return True
+
     async def connect(self, address: str, lane: str, options: LinkOptions) -> Connection:
         """Connect to the server of *address*.
 
@@ -92,7 +95,7 @@ class MemoryTransport(Transport):
         try:
             theirs = ServerEnd(server.dispatcher, f"client of {address}", limits, options.limits)
             server.adopt(theirs)
-        except StateError as error:
+        except (StateError, LimitExceededError) as error:
             raise ConnectFailedError(f"connection refused: {error.message}", instance=address) from error
         ours = ClientEnd(address, options.limits, limits)
         ours.peer_end, theirs.peer_end = theirs, ours

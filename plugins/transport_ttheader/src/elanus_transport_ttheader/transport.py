@@ -71,6 +71,9 @@ class TTHeaderTransport(Transport):
         link.data_received(head)
         return link
 
+    def shares(self, address: str, lane: str) -> bool:
+        return bool(self._options.mux) or address in self._out_of_order
+
     async def connect(self, address: str, lane: str, options: LinkOptions) -> Connection:
         loop = asyncio.get_running_loop()
         auto = self._header and self._options.mux is None
@@ -82,7 +85,7 @@ class TTHeaderTransport(Transport):
                 self._replies,
                 options,
                 loop,
-                mux=bool(self._options.mux) or (auto and address in self._out_of_order),
+                mux=self.shares(address, lane),
                 learn=self._learn if auto else None,
             )
 
