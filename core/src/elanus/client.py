@@ -70,8 +70,8 @@ class Client:
         return self._core.options
 
     def effective(self, method: str) -> dict[str, tuple[Any, str]]:
-        """Every option as it holds for calls of *method*, with where it came from: ``"default"``, ``"code"``, ``"call"``
-        (set with :meth:`with_options`), a plugin, or a place in a configuration such as ``"elanus.toml:12"``.
+        """Every option as it holds for calls of *method*, with where it came from: ``"default"``, ``"code"``,
+        ``"call"`` (:meth:`with_options`), a plugin, or a place in a configuration such as ``"elanus.toml:12"``.
 
         :raises ConfigError: the service has no such method.
         """

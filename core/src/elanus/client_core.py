@@ -62,6 +62,8 @@ class ClientCore:
         #: Every structure whose chains are composed of these parts.
         self.structures: weakref.WeakSet[Chains] = weakref.WeakSet()
         self._watching: asyncio.Task[None] | None = None
+        #: The event loop that it was started in.
+        self.loop: asyncio.AbstractEventLoop | None = None
         code = ClientOptions.from_code(values)
         self._plugins = plugins = _with_local(installed_plugins(), code.plugins)
         self._configuration = Configuration(plugins, code.config)
@@ -141,12 +143,27 @@ class ClientCore:
     def running(self) -> _Running:
         """What exists between start and close.
 
-        :raises StateError: before the start, after the close, or in another event loop.
+        :raises StateError: before the start, or after the close.
         """
         if self._running is None:
             hint = "Use `async with elanus.Client(...)`, and make calls inside of it"
             raise StateError(f"the client of {self.service.name} is {_STATES[self._state]}", hint=hint)
         return self._running
+
+    def elsewhere(self) -> StateError:
+        """The error for whoever uses the client in another event loop than the one that it was started in."""
+        return StateError(
+            f"the client of {self.service.name} was started in another event loop",
+            hint="Make one client for each event loop, and start it there",
+        )
+
+    def __str__(self) -> str:
+        """Service, where its instances come from, and state: for the client's ``repr``."""
+        options = self.options
+        choice = options.resolver
+        resolver = choice if isinstance(choice, str) else getattr(choice, "name", choice and choice[0])
+        where = ", ".join(options.targets) if choice is None else f"{self.callee!r} in {resolver}"
+        return f"{self.service.name} at {where or 'nowhere'}, {_STATES[self._state]}"
 
     async def start(self) -> None:
         if self._state != "new":
@@ -159,7 +176,7 @@ class ClientCore:
                 f"the client of {self.service.name} knows no instances",
                 hint='Give addresses, or resolver= with name=, for example resolver="file"',
             )
-        loop = asyncio.get_running_loop()
+        loop = self.loop = asyncio.get_running_loop()
         options = self.options
         link = LinkOptions(limits=options.limits, ssl=options.ssl, read_write_timeout=options.read_write_timeout)
         pool = Pool(self._transport, link, options.pool)
@@ -233,6 +250,8 @@ class ClientCore:
             self.events.emit(CONFIG_CHANGE, str(change), change)
 
     async def aclose(self) -> None:
+        if self._running is not None and self.loop is not asyncio.get_running_loop():
+            raise self.elsewhere()
         running, self._running = self._running, None
         self._state = "closed"
         if running is not None:
@@ -343,11 +362,11 @@ def _wanted(options: ClientOptions) -> dict[str, Chosen]:
     """What *options* choose, by place."""
     kinds = {
         "transport": "transport",
-        "resolver": "resolver",
         "balancer": "balancer",
-        "retrier": "retrier",
+        "resolver": "resolver",
         "service_breaker": "breaker",
         "instance_breaker": "breaker",
+        "retrier": "retrier",
     }
     wanted = {name: Chosen(kind, getattr(options, name), options.configured_at(name)) for name, kind in kinds.items()}
     for number, choice in enumerate(options.tracers):
