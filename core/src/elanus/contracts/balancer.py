@@ -15,7 +15,10 @@ __all__ = ["Balancer", "Picker"]
 
 
 class Picker(ABC):
-    """Picks from one fixed set of instances. Made anew when the set changes, off the request path."""
+    """Picks from one fixed set of instances. Made anew when the set changes, off the request path.
+
+    A picker is used by one event loop, from one thread.
+    """
 
     @abstractmethod
     def pick(self, call: Call, excluded: Container[Instance], now: float) -> Instance | None:
@@ -29,8 +32,21 @@ class Picker(ABC):
     def finished(self, instance: Instance, error: BaseException | None, elapsed: float, now: float) -> None:  # noqa: B027
         """An attempt on *instance*, which :meth:`pick` returned, has ended after *elapsed* seconds.
 
-        Called exactly once for each successful pick, cancelled attempts included. Only balancers that learn need it.
+        Called exactly once for each successful pick, cancelled attempts included, on the picker that picked, which may
+        have been replaced since. Only balancers that learn need it.
+
+        :param instance: the very object that :meth:`pick` returned.
+        :param error: how the attempt ended; ``None`` is success. A cancelled one ends with ``asyncio.CancelledError``,
+            which says nothing about the instance.
         """
+
+    def available(self, now: float) -> float:
+        """The part of the weight of its instances that gets calls at *now*, from 0 to 1.
+
+        Below 1 for a balancer that takes instances out for a while, such as those that fail. One that wraps others
+        (``locality``) then sends a part of the calls elsewhere. Asked for each pick, so it must be O(1).
+        """
+        return 1.0
 
 
 class Balancer(ABC):
@@ -46,5 +62,7 @@ class Balancer(ABC):
     def picker(self, instances: Sequence[Instance], previous: Picker | None = None) -> Picker:
         """A picker for *instances*.
 
-        :param previous: the picker that it replaces, made by this balancer, for what was learned so far.
+        :param instances: a fixed set, which may be empty. Instances have addresses of their own.
+        :param previous: the picker that it replaces, made by this balancer, for what was learned so far. It picks no
+            more, and may still be told of attempts that have :meth:`~Picker.finished`.
         """
