@@ -8,7 +8,7 @@ from typing import Any
 
 from elanus.call import Call
 from elanus.contracts.breaker import Breaker, Outcome, State
-from elanus.contracts.limiter import Limiter
+from elanus.contracts.limiter import Limiter, Refusal
 from elanus.contracts.retrier import Plan, Retrier, Retry, Stop
 from elanus.contracts.tracer import Tracer
 from elanus.endpoint import Endpoint
@@ -45,8 +45,8 @@ class PassingBreaker(Breaker):
 class PassingLimiter(Limiter):
     name = "passing"
 
-    def acquire(self, call: Call, now: float) -> bool:
-        return True
+    def acquire(self, call: Call, now: float) -> Refusal | None:
+        return None
 
     def release(self, call: Call, error: BaseException | None, elapsed: float, now: float) -> None:
         """Nothing is kept."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from elanus.contracts.balancer import Balancer, Picker
 from elanus.contracts.breaker import Breaker, Outcome, State
-from elanus.contracts.limiter import Limiter
+from elanus.contracts.limiter import Limiter, Refusal
 from elanus.contracts.metadata import MetadataHandler
 from elanus.contracts.retrier import Plan, Retrier, Retry, Stop
 from elanus.contracts.tracer import Tracer
@@ -92,10 +92,10 @@ class LogLimiter(Limiter):
     def __init__(self, log: Log) -> None:
         self.log = log
 
-    def acquire(self, call: Call, now: float) -> bool:
+    def acquire(self, call: Call, now: float) -> Refusal | None:
         self.log.lines.append("limit")
         assert call.arguments == (), "the limiter is asked before anything is decoded"
-        return True
+        return None
 
     def release(self, call: Call, error: BaseException | None, elapsed: float, now: float) -> None: ...
 

@@ -338,6 +338,23 @@ class CodecError(ElanusError):
         return super()._place()
 
 
+#: What had not happened when time was up, and the next step, by phase.
+_MISSED = {
+    "resolve": ("no answer of the resolver", "Check the registry: elanus instances"),
+    "pool wait": (
+        "no free connection",
+        "All are in use: allow more (PoolOptions.open), or make fewer calls at once",
+    ),
+    "connect": ("no connection", "Check that a server listens there and that the address can be reached from here"),
+    "write": ("not written", "The server reads too slowly: check its load"),
+    "wait": ("no reply", "Check the load and the log of that server, or give the call more time"),
+    "read": ("no whole reply", "Check the network, and the size of the reply"),
+    "earlier attempts": ("no attempt succeeded", ""),
+    "stream": ("not ended", ""),
+    "handler": ("no end of the handler", ""),
+}
+
+
 class RpcTimeoutError(ElanusError):
     """The call, or one attempt of it, ran out of time.
 
@@ -354,9 +371,11 @@ class RpcTimeoutError(ElanusError):
         super().__init__("", phase=phase)
         self.seconds = seconds
         self.limit = limit
+        self.hint = _MISSED.get(self.phase, ("", ""))[1]
 
     def cause_text(self) -> str:
-        return f"no reply within {self.seconds:.3f} s ({self.limit})"
+        missed, _ = _MISSED.get(self.phase, ("not sent", ""))
+        return f"{missed} within {self.seconds:.3f} s ({self.limit})"
 
 
 class RpcCancelledError(ElanusError):

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from elanus.contracts.transport import Dispatcher, LinkOptions
 from elanus.errors import ConfigError, StateError
+from elanus.events import EventBus
 from elanus.limits import DEFAULT_LIMITS
+from elanus.middlewares.breaker import SERVICE_CB, report_transitions
 from elanus.net.advertising import advertised
 from elanus.net.dispatch import HandlerDispatcher, unary_handler
 from elanus.net.listener import Listener
+from elanus.net.refusals import Refusals
 from elanus.net.routing import Routes
 from elanus.net.streams import item_endpoints, stream_handler
 from elanus.options import ServerOptions
@@ -62,6 +65,8 @@ class Server:
         self._start_hooks: list[Hook] = []
         self._shutdown_hooks: list[Hook] = []
         self._running: _Running | None = None
+        self._events = EventBus()
+        self._refusals = Refusals(self._events)
         self._state = "new"
         self._stopped: asyncio.Future[None] | None = None
 
@@ -135,6 +140,7 @@ class Server:
         transports that need no socket.
 
         :raises StateError: the server takes no new connections: it is not running, or about to stop.
+        :raises LimitExceededError: it has as many as it may.
         """
         if self._running is None or self._running.stopping is not None:
             raise StateError(f"the server is {self._state}", hint="await server.start() first")
@@ -152,6 +158,16 @@ class Server:
         if rooms is None:
             raise ConfigError(f"there is no method {service}/{method}", hint=f"Known: {', '.join(self._running.rooms)}")
         return rooms
+
+    @property
+    def events(self) -> EventBus:
+        """What has happened to this server apart from single calls: the last 200 events, and callbacks for new ones."""
+        return self._events
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """How many calls and connections were refused since the start, by the name of the limit."""
+        return self._refusals.totals
 
     @property
     def calls(self) -> int:
@@ -211,6 +227,7 @@ class Server:
             for plugin in self._options.plugins:
                 plugins.activate(plugin)
         self._options = options = plugins.configure_server(self._options)
+        self._refusals.reporter = options.limit_reporter
         # Without a port there is nothing to tell protocols apart by, and none of them need be installed.
         transports = [plugins.select("transport", choice) for choice in options.transports if listening]
         registry = None if options.registry is None else plugins.select("registry", options.registry)
@@ -221,7 +238,9 @@ class Server:
             limiter=None if options.limiter is None else plugins.select("limiter", options.limiter),
             breaker=None if options.breaker is None else plugins.select("breaker", options.breaker),
             middlewares=[*plugins.server_middlewares(options), *options.middlewares],
+            refused=self._refusals.call,
         )
+        report_transitions(parts.breaker, self._events, SERVICE_CB)
         services = _prepared([service for service, _ in self._services.values()], options)
         fallback = next((s for s in services if self._fallback is not None and s.name == self._fallback.name), None)
         routes = Routes(services, fallback, require_service=options.require_service_name)
@@ -229,9 +248,9 @@ class Server:
         undo.callback(executor.shutdown, wait=False)
         endpoints = self._endpoints(services, parts, executor)
         rooms = {str(method): server_rooms(parts, one, method) for one in services for method in one.methods.values()}
-        dispatcher = HandlerDispatcher(routes, endpoints, options.limits.calls)
+        dispatcher = HandlerDispatcher(routes, endpoints, options.limits.calls, self._refusals.call)
         link = LinkOptions(limits=options.limits, ssl=options.ssl, read_write_timeout=options.read_write_timeout)
-        listener = Listener(transports, dispatcher, options, link)
+        listener = Listener(transports, dispatcher, options, link, self._refusals, parts.limiter)
         return _Running(dispatcher, listener, executor, registry, rooms)
 
     def _endpoints(
@@ -266,6 +285,7 @@ class Server:
         _log.info("registered %s as %s in %s", instance, name, registry.name)
 
     def _failed(self) -> None:
+        self._refusals.close()
         self._running = None
         self._state = "failed"
 
@@ -342,6 +362,7 @@ class Server:
         if cancelled:
             _log.warning("%d calls were cancelled: drain_timeout=%g s", cancelled, self._options.drain_timeout)
         await running.listener.close()
+        self._refusals.close()
 
     async def _withdraw(self, running: _Running, until: float) -> None:
         """Deregister, and leave at least half of the time to the calls in flight."""

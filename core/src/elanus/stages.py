@@ -28,8 +28,9 @@ from elanus.middlewares.timeout import client_timeout, server_timeout
 from elanus.middlewares.trace import trace
 
 if TYPE_CHECKING:
+    from elanus.call import Call
     from elanus.contracts.breaker import Breaker
-    from elanus.contracts.limiter import Limiter
+    from elanus.contracts.limiter import Limiter, Refusal
     from elanus.contracts.retrier import Retrier
     from elanus.contracts.tracer import Tracer
     from elanus.endpoint import Endpoint, Middleware
@@ -79,6 +80,8 @@ class ServerParts:
     wheel: TimerWheel
     tracers: Sequence[Tracer] = ()
     limiter: Limiter | None = None
+    #: Told of every call that the limiter refuses.
+    refused: Callable[[Refusal, Call], None] = lambda refusal, call: None
     breaker: Breaker | None = None
     middlewares: Sequence[Middleware] = ()
 
@@ -165,7 +168,7 @@ SERVER_STAGES: Sequence[tuple[str, _ServerStage]] = (
     ("trace", lambda parts, service, method: _when(parts.tracers, trace)),
     ("recover", lambda parts, service, method: [recover_server]),
     ("metadata", lambda parts, service, method: _when(parts.options.metadata_handlers, server_metadata)),
-    ("limit", lambda parts, service, method: _when(parts.limiter, limit)),
+    ("limit", lambda parts, service, method: _when(parts.limiter, partial(limit, refused=parts.refused))),
     ("breaker", lambda parts, service, method: _breaker(parts.breaker, SERVER, method)),
     ("decode", _decode),
     ("timeout", _server_timeout),

@@ -9,8 +9,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from elanus.call import Event, serving
+from elanus.contracts.limiter import Refusal
 from elanus.contracts.transport import Dispatcher, Route
-from elanus.errors import ApplicationError, ElanusError, LimitExceededError, RpcCancelledError
+from elanus.errors import ApplicationError, ElanusError, RpcCancelledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -70,10 +71,18 @@ def _in_thread(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
 class HandlerDispatcher(Dispatcher):
     """Core's side of a server: the routes, the composed chains, and the calls in flight."""
 
-    def __init__(self, routes: Routes, endpoints: Mapping[MethodInfo, Endpoint], calls: int) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        endpoints: Mapping[MethodInfo, Endpoint],
+        calls: int,
+        refused: Callable[[Refusal, Call], None] = lambda refusal, call: None,
+    ) -> None:
         self._routes = routes
         self._endpoints = endpoints
         self._limit = calls
+        self._full = Refusal("limits.calls", calls, "too many calls in flight")
+        self._refused = refused
         self._sweep_at = min(calls, _SWEEP_AT)
         self._loop = asyncio.get_running_loop()
         #: Calls in flight, each with the task that runs it.
@@ -87,8 +96,8 @@ class HandlerDispatcher(Dispatcher):
 
     def dispatch(self, call: Call, reply: Reply) -> asyncio.Task[None] | None:
         if len(self.running) >= self._sweep_at and not self._room():
-            refused = LimitExceededError("too many calls in flight", limit="limits.calls", value=self._limit)
-            reply(call, None, _over_limit(refused))
+            self._refused(self._full, call)
+            reply(call, None, _over_limit(self._full))
             return None
         task = self._loop.create_task(self._run(call, reply, self._endpoints[call.method]))
         self.running[call] = task
@@ -131,6 +140,7 @@ class HandlerDispatcher(Dispatcher):
         call.mark(Event.FINISH)
         try:
             reply(call, call.reply_payload, problem)
+            call.mark(Event.WRITTEN)
         except Exception:
             _log.exception("the reply of %s to %s could not be sent", call.method, call.peer)
         finally:
@@ -161,7 +171,7 @@ class HandlerDispatcher(Dispatcher):
         return len(left)
 
 
-def _over_limit(refused: LimitExceededError) -> ApplicationError:
-    error = ApplicationError(ApplicationError.INTERNAL_ERROR, f"request over limit: {refused.message}")
+def _over_limit(refusal: Refusal) -> ApplicationError:
+    error = ApplicationError(ApplicationError.INTERNAL_ERROR, f"request over limit: {refusal.text}")
     error.phase = "limit"
     return error

@@ -9,16 +9,20 @@ import logging
 import os
 import socket
 import stat
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from elanus.address import split_address
+from elanus.contracts.limiter import Refusal
 from elanus.contracts.transport import Sniff
-from elanus.errors import TransportError
+from elanus.errors import LimitExceededError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from elanus.contracts.limiter import Limiter
     from elanus.contracts.transport import Dispatcher, LinkOptions, ServerLink, Transport
+    from elanus.net.refusals import Refusals
     from elanus.options import ServerOptions
 
 __all__ = ["Listener"]
@@ -30,19 +34,29 @@ class Listener:
     """One listening address, its connections, and what they have become."""
 
     def __init__(
-        self, transports: Sequence[Transport], dispatcher: Dispatcher, options: ServerOptions, link: LinkOptions
+        self,
+        transports: Sequence[Transport],
+        dispatcher: Dispatcher,
+        options: ServerOptions,
+        link: LinkOptions,
+        refusals: Refusals,
+        limiter: Limiter | None = None,
     ) -> None:
         self._transports = transports
         self._dispatcher = dispatcher
         self._options = options
         self._link_options = link
+        self._refusals = refusals
+        most = link.limits.connections
+        self._full = Refusal("limits.connections", most, "too many connections")
+        #: Asked for each new connection; may be replaced at any time.
+        self.limiter = limiter
         self._server: asyncio.Server | None = None
         self._unix_path: str | None = None
         self._newcomers: set[_Newcomer] = set()
         self._draining = False
         #: Connections that a transport has taken over.
         self.links: set[ServerLink] = set()
-        self.refused = 0
 
     async def open(self, address: str) -> str:
         """Bind and listen.
@@ -80,12 +94,21 @@ class Listener:
 
     def admit(self, newcomer: _Newcomer) -> bool:
         """Whether another connection may stay."""
-        if len(self._newcomers) + len(self.links) >= self._link_options.limits.connections:
-            self.refused += 1
-            _log.warning("refused a connection from %s: limits.connections is reached", newcomer.peer)
+        newcomer.admitted_by = self.limiter
+        if self._refusal(newcomer.peer) is not None:
             return False
         self._newcomers.add(newcomer)
         return True
+
+    def _refusal(self, peer: str) -> Refusal | None:
+        """Why there may be no other connection. Without a reason the limiter counts this one from now on."""
+        if len(self._newcomers) + len(self.links) >= self._link_options.limits.connections:
+            refusal: Refusal | None = self._full
+        else:
+            refusal = None if self.limiter is None else self.limiter.admit(peer, monotonic())
+        if refusal is not None:
+            self._refusals.connection(refusal, peer)
+        return refusal
 
     def sniff(self, newcomer: _Newcomer, head: bytes) -> bool:
         """Hand the connection over if a transport says YES to *head*; ``False`` if none ever will."""
@@ -99,19 +122,41 @@ class Listener:
         return undecided
 
     def _hand_over(self, newcomer: _Newcomer, transport: Transport, head: bytes) -> None:
-        wire = newcomer.leave()
-        self.adopt(transport.serve(wire, head, self._dispatcher, self._link_options))
+        self._newcomers.discard(newcomer)
+        peer, limiter = newcomer.peer, newcomer.admitted_by
+        try:
+            link = transport.serve(newcomer.leave(), head, self._dispatcher, self._link_options)
+        except BaseException:
+            _tell_left(limiter, peer)
+            raise
+        self._keep(link, peer, limiter)
 
     def adopt(self, link: ServerLink) -> None:
-        """Drain and close *link* together with the others."""
+        """Drain and close *link* together with the others.
+
+        :raises LimitExceededError: there may be no other connection.
+        """
+        limiter = self.limiter
+        refusal = self._refusal(link.peer)
+        if refusal is not None:
+            raise LimitExceededError(refusal.text, limit=refusal.limit, value=refusal.value)
+        self._keep(link, link.peer, limiter)
+
+    def _keep(self, link: ServerLink, peer: str, limiter: Limiter | None) -> None:
+        def gone(_: asyncio.Future[None]) -> None:
+            self.links.discard(link)
+            _tell_left(limiter, peer)
+
         self.links.add(link)
-        link.closed.add_done_callback(lambda _: self.links.discard(link))
+        link.closed.add_done_callback(gone)
         if self._draining:
             link.drain()
 
     def discard(self, newcomer: _Newcomer) -> None:
         """A connection has ended before it showed what it speaks."""
-        self._newcomers.discard(newcomer)
+        if newcomer in self._newcomers:
+            self._newcomers.discard(newcomer)
+            _tell_left(newcomer.admitted_by, newcomer.peer)
 
     @property
     def link_options(self) -> LinkOptions:
@@ -168,7 +213,7 @@ class Listener:
 class _Newcomer(asyncio.Protocol):
     """An accepted connection that has not yet shown which protocol it speaks."""
 
-    __slots__ = ("_head", "_listener", "_timer", "_wire", "peer")
+    __slots__ = ("_head", "_listener", "_timer", "_wire", "admitted_by", "peer")
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -176,6 +221,8 @@ class _Newcomer(asyncio.Protocol):
         self._wire: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.peer = ""
+        #: Who is told when it is gone: limiters can be replaced while connections live.
+        self.admitted_by: Limiter | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = wire = cast("asyncio.Transport", transport)  # uvloop's are not of asyncio's class
@@ -199,6 +246,7 @@ class _Newcomer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.leave()
+        self._listener.discard(self)
 
     def _close_after(self, seconds: float) -> None:
         if self._timer is not None:
@@ -210,13 +258,17 @@ class _Newcomer(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         wire, self._wire = self._wire, None
-        self._listener.discard(self)
         return wire  # type: ignore[return-value]  # None only when it is lost already, and then nobody asks
 
     def close(self) -> None:
         """End it without an answer, as Kitex does with what it does not know."""
         if self._wire is not None:
             self._wire.abort()
+
+
+def _tell_left(limiter: Limiter | None, peer: str) -> None:
+    if limiter is not None:
+        limiter.left(peer, monotonic())
 
 
 def _peer_name(wire: asyncio.Transport) -> str:

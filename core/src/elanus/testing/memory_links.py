@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from elanus.call import Call, Event
 from elanus.contracts.transport import Connection, RawStream, ServerLink
 from elanus.deadline import after
-from elanus.errors import ApplicationError, ConnectionLostError, ElanusError, RpcCancelledError
+from elanus.errors import ApplicationError, ConnectionLostError, ElanusError, LimitExceededError, RpcCancelledError
 from elanus.options import CallOptions
 from elanus.testing.memory_streams import ClientStreamEnd, ServerStreamEnd, end_stream, fail_stream
 from elanus.testing.memory_wire import NAME, Answer, Request, checked, post
@@ -66,7 +66,6 @@ class ClientEnd(Connection):
         call.written = True
         request = Request.of(call, self._seq_id, payload)
         post(self.peer_end.on_request, request)
-        call.mark(Event.WRITTEN)
         return request
 
     def abandon(self, reply: asyncio.Future[Payload], reason: ElanusError) -> None:
@@ -90,6 +89,7 @@ class ClientEnd(Connection):
         if waiting is None:
             return
         call, reply = waiting
+        call.mark(Event.ANSWERED)
         self._forget(seq_id)
         if not reply.done():
             error = answer.give(call)
@@ -234,6 +234,10 @@ class ServerEnd(ServerLink):
     def _reply(self, call: Call, payload: bytes | None, error: ElanusError | None) -> None:
         if not self._forget(call.seq_id):
             return  # the client waits no longer
+        if isinstance(error, LimitExceededError) and error.cut:
+            call.stream = None
+            self.close()
+            return
         answer = Answer.of(call, payload, error)
         call.sent_bytes += len(answer.payload or b"")
         stream = self._streams.pop(call.seq_id, None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from elanus.call import Call
 from elanus.contracts.transport import ServerLink
-from elanus.errors import ElanusError, RemoteProtocolError
+from elanus.errors import ElanusError, LimitExceededError, RemoteProtocolError
 from elanus.options import CallOptions
 from elanus_transport_ttheader.batching import BatchingProtocol
 from elanus_transport_ttheader.protocol.frames import Message, Receiver
@@ -217,6 +217,9 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
         self._held_bytes -= message.size
         if not message.flags & FLAG_OUT_OF_ORDER:
             self._turn = False
+        if error is not None and isinstance(error, LimitExceededError) and error.cut:
+            self.close()
+            return
         if active.target.oneway:
             pass
         elif not (error or payload is None or call.reply_metadata or call.biz_status or self._draining or self._crc32c):
