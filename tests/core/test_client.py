@@ -110,10 +110,10 @@ async def test_invoke_gives_everything_around_the_reply() -> None:
     assert result.instance == Instance("memory:1")
     assert (result.transport, result.attempt) == ("memory", 0)
     assert (result.sent_bytes, result.received_bytes) == (len('{"key": "k"}'), len('{"result": "k"}'))
-    events = [event for event, _ in result.timeline]
+    events = [event for event, _ in result.timeline.events]
     assert events[0] == "start"
     assert events.index("resolved") < events.index("written") < events.index("replied")
-    assert [at for _, at in result.timeline] == sorted(at for _, at in result.timeline)
+    assert [at for _, at in result.timeline.events] == sorted(at for _, at in result.timeline.events)
 
 
 async def test_options_of_calls_add_up_and_leave_the_client_alone() -> None:

@@ -90,7 +90,8 @@ def test_every_class_of_the_tree_is_exported_by_the_facade() -> None:
     [
         (
             located(RpcTimeoutError(0.2, limit="attempt_timeout"), "10.0.0.1:8888"),
-            "Store/get at 10.0.0.1:8888 [wait]: no reply within 0.200 s (attempt_timeout)",
+            "Store/get at 10.0.0.1:8888 [wait]: no reply within 0.200 s (attempt_timeout). "
+            "Check the load and the log of that server, or give the call more time",
         ),
         (
             located(ConnectionLostError("connection reset by peer"), "10.0.0.1:8888"),

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from elanus.call import Call
     from elanus.service import Instance
+    from elanus.timeline import Timeline
 
 __all__ = ["Result"]
 
@@ -24,8 +25,8 @@ class Result:
     #: Who answered, and from which address.
     instance: Instance | None
     peer: str
-    #: What happened when: names of :class:`elanus.call.Event` and seconds since the start of the call.
-    timeline: Sequence[tuple[str, float]]
+    #: What happened when: events, phases, attempts, and what policies decided.
+    timeline: Timeline
     transport: str
     attempt: int
     #: Whole frames, envelope and headers included.
@@ -35,13 +36,12 @@ class Result:
     @classmethod
     def of(cls, call: Call, reply: Any) -> Result:
         """The result of a call that has ended."""
-        started = call.timeline[0][1]
         return cls(
             reply=reply,
             metadata=call.reply_metadata,
             instance=call.instance,
             peer=call.peer,
-            timeline=[(event, at - started) for event, at in call.timeline],
+            timeline=call.history(),
             transport=call.transport,
             attempt=call.attempt,
             sent_bytes=call.sent_bytes,

@@ -21,9 +21,10 @@ JOURNAL_ENTRIES = 64
 class Event:
     """Names of the marks on a timeline. Each ends one phase and begins another.
 
-    The first group is a client's, in the order in which a call meets them; ``LOOK_UP``, ``WAITING``, ``CONNECTING`` and
-    ``CONNECTED`` only where it has to wait. A server's are ``START`` (the request has arrived), ``ADMITTED`` (and is
-    decoded next), ``DECODED``, ``HANDLER_START``, ``HANDLER_FINISH``, ``ENCODED``, ``FINISH``, ``WRITTEN``.
+    The first group is a client's, in the order in which a call meets them: ``LOOK_UP`` only where it has to wait for
+    the resolver, ``ENCODED`` where a connection is at hand, ``WAITING``, ``CONNECTING``, ``CONNECTED`` where none is.
+    A server's are ``START`` (the request has arrived), ``ADMITTED`` (and is decoded next), ``DECODED``,
+    ``HANDLER_START``, ``HANDLER_FINISH``, ``ENCODED``, ``FINISH``, ``WRITTEN``.
     """
 
     START = "start"
@@ -75,6 +76,8 @@ _SERVER_PHASES: Mapping[str, str] = {
     Event.FINISH: "write",
     Event.WRITTEN: "done",
 }
+#: Seconds of the shortest phase in a table.
+_LEAST = 5e-6
 #: Characters of the longest bar in a table.
 _BAR = 30
 #: What comes before the attempt that decided a call, where that was not the first one.
@@ -170,12 +173,16 @@ class Timeline:
         return sum(each.seconds for each in self.phases if each.name == phase)
 
     def table(self) -> list[str]:
-        """Lines for people: phases with a bar for their share, attempts, and verdicts; times in milliseconds."""
+        """Lines for people: phases with a bar for their share, attempts, and decisions; times in milliseconds.
+
+        Phases of less than 5 microseconds are left out.
+        """
         total = self.total
         lines = [f"took {_ms(total)} ms"]
         lines += [
             f"  {name:<16} {_ms(seconds):>10}  {'#' * round(_BAR * seconds / total if total > 0 else 0)}".rstrip()
             for name, seconds in self.phases
+            if seconds >= _LEAST
         ]
         attempts = self.attempts
         lines.append(f"{len(attempts)} attempt{'s' if len(attempts) != 1 else ''}")

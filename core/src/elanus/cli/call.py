@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from elanus.contracts.codec import Idl
     from elanus.result import Result
     from elanus.service import MethodInfo, ServiceInfo
+    from elanus.timeline import Timeline
 
 __all__ = ["call"]
 
@@ -33,6 +34,8 @@ class _Request:
     timeout: float
     transient: dict[str, str]
     persistent: dict[str, str]
+    explain: bool
+    as_json: bool
 
 
 @click.command()
@@ -51,6 +54,7 @@ class _Request:
 @click.option("--tls", is_flag=True, help="Speak TLS; the authorities are the system's, or those of --ca-file.")
 @click.option("--ca-file", type=click.Path(exists=True, dir_okay=False), help="PEM file of authorities; implies --tls.")
 @click.option("--name", default="", help="The destination's name, when it is not the IDL's service name.")
+@click.option("--explain", is_flag=True, help="Show where the time went: phases, attempts, decisions.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: one JSON object with reply, metadata and timing.")
 @uvloop_option
 @plugin_option
@@ -68,6 +72,7 @@ def call(
     tls: bool,
     ca_file: str | None,
     name: str,
+    explain: bool,
     as_json: bool,
     uvloop: bool,
 ) -> None:
@@ -86,11 +91,11 @@ def call(
         values = _values(service, info, text)
         context = client_context(ca_file) if tls or ca_file else None
         options = {"transport": (transport, option), "name": name, "ssl": context}
-        request = _Request(address, service, info, values, options, timeout, transient, persistent)
-        run(_call(request, as_json), uvloop=uvloop)
+        request = _Request(address, service, info, values, options, timeout, transient, persistent, explain, as_json)
+        run(_call(request), uvloop=uvloop)
 
 
-async def _call(request: _Request, as_json: bool) -> None:
+async def _call(request: _Request) -> None:
     from elanus.client import Client
     from elanus.metadata import Metadata
 
@@ -105,14 +110,48 @@ async def _call(request: _Request, as_json: bool) -> None:
             result = await caller.invoke(request.method.name, *request.arguments)
         except BizStatusError as status:
             value = {"code": status.code, "message": status.message, "extra": status.extra}
-            _failed("biz_status", value, str(status), BUSINESS_STATUS, as_json)
+            _failed(request, "biz_status", value, status, BUSINESS_STATUS)
         except ElanusError as error:
-            _failed("error", {"type": type(error).__name__, "text": str(error)}, str(error), CALL_FAILED, as_json)
+            _failed(request, "error", _described(error), error, CALL_FAILED)
         except Exception as error:
             value = _declared(request, error)
             text = f"{type(error).__name__}: {json.dumps(value)}"
-            _failed("exception", {"type": type(error).__name__, "value": value}, text, DECLARED_EXCEPTION, as_json)
-    _succeeded(request, result, as_json)
+            _failed(request, "exception", {"type": type(error).__name__, "value": value}, text, DECLARED_EXCEPTION)
+    _succeeded(request, result)
+
+
+def _described(error: ElanusError) -> dict[str, Any]:
+    """An error for machines."""
+    return {
+        "type": type(error).__name__,
+        "text": str(error),
+        "instance": error.instance,
+        "phase": error.phase,
+        "cause": error.cause_text(),
+        "next_step": error.hint,
+        "sent": error.sent,
+    }
+
+
+def _timing(timeline: Timeline) -> dict[str, Any]:
+    """A timeline for machines, in seconds from the start of the call."""
+    return {
+        "seconds": round(timeline.total, 6),
+        "phases": [{"name": name, "seconds": round(seconds, 6)} for name, seconds in timeline.phases],
+        "attempts": [
+            {
+                "number": each.number,
+                "kind": each.kind,
+                "instance": each.instance,
+                "outcome": each.outcome,
+                "started": round(each.started, 6),
+                "elapsed": None if each.elapsed is None else round(each.elapsed, 6),
+            }
+            for each in timeline.attempts
+        ],
+        "decisions": [{"at": round(at, 6), "attempt": n, "text": text} for at, n, text in timeline.verdicts],
+        "timeline": [[event, round(at, 6)] for event, at in timeline.events],
+    }
 
 
 def _declared(request: _Request, error: Exception) -> Any:
@@ -123,9 +162,9 @@ def _declared(request: _Request, error: Exception) -> Any:
         raise error from None
 
 
-def _succeeded(request: _Request, result: Result, as_json: bool) -> None:
+def _succeeded(request: _Request, result: Result) -> None:
     reply = request.service.codec.to_json(result.reply)
-    if as_json:
+    if request.as_json:
         click.echo(
             json.dumps(
                 {
@@ -133,10 +172,9 @@ def _succeeded(request: _Request, result: Result, as_json: bool) -> None:
                     "metadata": dict(result.metadata),
                     "instance": str(result.instance),
                     "transport": result.transport,
-                    "seconds": result.timeline[-1][1],
-                    "timeline": [[event, round(at, 6)] for event, at in result.timeline],
                     "sent_bytes": result.sent_bytes,
                     "received_bytes": result.received_bytes,
+                    **_timing(result.timeline),
                 }
             )
         )
@@ -144,20 +182,25 @@ def _succeeded(request: _Request, result: Result, as_json: bool) -> None:
     click.echo(json.dumps(json.loads(reply), indent=2, ensure_ascii=False))
     for key, value in result.metadata.items():
         click.secho(f"{key}: {value}", fg="cyan", err=True)
-    milliseconds = result.timeline[-1][1] * 1e3
+    milliseconds = result.timeline.total * 1e3
     sizes = f"{result.sent_bytes} bytes sent, {result.received_bytes} received"
     click.secho(
         f"{request.method} at {result.instance} ({result.transport}): {milliseconds:.2f} ms, {sizes}",
         dim=True,
         err=True,
     )
+    if request.explain:
+        click.echo("\n".join(result.timeline.table()), err=True)
 
 
-def _failed(kind: str, value: Any, text: str, code: int, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({kind: value}))
+def _failed(request: _Request, kind: str, value: Any, failure: ElanusError | str, code: int) -> NoReturn:
+    timeline = failure.timeline if isinstance(failure, ElanusError) else None
+    if request.as_json:
+        click.echo(json.dumps({kind: value, **({} if timeline is None else _timing(timeline))}))
         raise SystemExit(code)
-    fail(text, code)
+    if request.explain and isinstance(failure, ElanusError):
+        click.echo(failure.explain(), err=True)
+    fail(str(failure), code)
 
 
 def _find(idl: Idl, path: str) -> tuple[ServiceInfo, MethodInfo]:

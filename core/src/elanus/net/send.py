@@ -43,8 +43,9 @@ def unary_send(pool: Pool, codec: Codec, method: MethodInfo, lane: str, connect_
             payload = call.argument_payload = encode(method, call.arguments)
         group = groups.get(instance.address) or pool.group(instance.address, lane)
         connection = group.take()
-        note((_ENCODED, monotonic()))
-        if connection is None:
+        if connection is not None:
+            note((_ENCODED, monotonic()))
+        else:
             call.mark(Event.WAITING)
             connection = await group.acquire(call.options.connect_timeout or connect_timeout, call.mark)
             call.mark(Event.CONNECTED)
