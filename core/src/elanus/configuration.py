@@ -7,7 +7,6 @@ what code says in the same scope.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from elanus.option_values import option_value, placed
 from elanus.options import ClientOptions, HandlerOptions, MethodOptions, ServerOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 
     from elanus.contracts.config import Config, Setting
     from elanus.service import ServiceInfo
@@ -170,15 +169,24 @@ class Configuration:
 
     # -- changes ------------------------------------------------------------------------------------------------
 
-    async def watch(self, changed: Callable[[ConfigError | None], None]) -> None:
-        """Call *changed* after each change of any source, with the error if it cannot be read; runs until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for source in self._sources:
-                group.create_task(_watch_one(source, changed))
+    def watch(self, changed: Callable[[ConfigError | None], None]) -> Coroutine[Any, Any, None]:
+        """What calls *changed* after each change of any source from now on, with the error if it cannot be read; it
+        runs until it is cancelled.
+        """
+        return _watch_all([(source, source.changes()) for source in self._sources], changed)
 
 
-async def _watch_one(source: Config, changed: Callable[[ConfigError | None], None]) -> None:
-    changes = source.changes()
+async def _watch_all(
+    followed: Sequence[tuple[Config, AsyncIterator[ConfigError | None]]], changed: Callable[[ConfigError | None], None]
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        for source, changes in followed:
+            group.create_task(_watch_one(source, changes, changed))
+
+
+async def _watch_one(
+    source: Config, changes: AsyncIterator[ConfigError | None], changed: Callable[[ConfigError | None], None]
+) -> None:
     try:
         async for error in changes:
             changed(error)
@@ -187,8 +195,7 @@ async def _watch_one(source: Config, changed: Callable[[ConfigError | None], Non
     finally:
         close = getattr(changes, "aclose", None)
         if close is not None:
-            with contextlib.suppress(RuntimeError):
-                await close()
+            await close()
 
 
 def _of_environment() -> tuple[Any, ...]:

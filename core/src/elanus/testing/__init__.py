@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from elanus.testing.clock import FakeClock as FakeClock
     from elanus.testing.clock import run_virtual as run_virtual
     from elanus.testing.codec import CodecSuite as CodecSuite
+    from elanus.testing.config import ConfigSuite as ConfigSuite
+    from elanus.testing.config import MemoryConfig as MemoryConfig
     from elanus.testing.fault_proxy import FaultProxy as FaultProxy
     from elanus.testing.json_codec import JsonCodec as JsonCodec
     from elanus.testing.memory import InTurn as InTurn
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "BalancerSuite": "balancer",
     "CodecSuite": "codec",
+    "ConfigSuite": "config",
     "FakeClock": "clock",
     "FaultProxy": "fault_proxy",
     "InTurn": "memory",
     "JsonCodec": "json_codec",
+    "MemoryConfig": "config",
     "MemoryDirectory": "memory_registry",
     "MemoryRegistry": "memory_registry",
     "MemoryResolver": "memory_registry",
@@ -61,7 +65,7 @@ if "pytest" in sys.modules:
     sys.modules["pytest"].register_assert_rewrite(
         *(
             f"{__name__}.{kind}"
-            for kind in ("balancer", "codec", "registry", "resolver", "tracer", "transport", "transport_calls")
+            for kind in ("balancer", "codec", "config", "registry", "resolver", "tracer", "transport", "transport_calls")
         )
     )
 
