@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from elanus.testing.balancer import BalancerSuite as BalancerSuite
+    from elanus.testing.breaker import BreakerSuite as BreakerSuite
     from elanus.testing.calls import make_call as make_call
     from elanus.testing.clock import FakeClock as FakeClock
     from elanus.testing.clock import run_virtual as run_virtual
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BalancerSuite": "balancer",
+    "BreakerSuite": "breaker",
     "CodecSuite": "codec",
     "ConfigSuite": "config",
     "FakeClock": "clock",
@@ -65,7 +67,17 @@ if "pytest" in sys.modules:
     sys.modules["pytest"].register_assert_rewrite(
         *(
             f"{__name__}.{kind}"
-            for kind in ("balancer", "codec", "config", "registry", "resolver", "tracer", "transport", "transport_calls")
+            for kind in (
+                "balancer",
+                "breaker",
+                "codec",
+                "config",
+                "registry",
+                "resolver",
+                "tracer",
+                "transport",
+                "transport_calls",
+            )
         )
     )
 
