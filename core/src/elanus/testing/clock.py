@@ -128,12 +128,12 @@ def run_virtual(main: Coroutine[Any, Any, T], *, start: float = _START) -> T:
     :param start: the instant at which the loop's time begins.
     :raises DeadlockError: everything waits for ever.
     """
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(start)) as runner, _elanus_reads(runner.get_loop().time):
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(start)) as runner, elanus_reads(runner.get_loop().time):
         return runner.run(main)
 
 
 @contextmanager
-def _elanus_reads(clock: Callable[[], float]) -> Iterator[None]:
+def elanus_reads(clock: Callable[[], float]) -> Iterator[None]:
     """Inside, every module of elanus and of its plugins that has taken ``time.monotonic`` reads *clock* instead."""
     modules = [
         module
