@@ -198,7 +198,7 @@ class Group:
         while True:
             connection = self.take()
             if connection is not None:
-                if self._waiters and self._ready:
+                if self._waiters and (self._ready or self._within_bounds()):
                     self.wake()  # one wake-up a connection is too few where a connection takes many calls
                 elif waited:
                     self._pool.feed()  # it was woken to connect, maybe, and need not
@@ -231,12 +231,16 @@ class Group:
     def _may_connect(self) -> bool:
         if self._pool.closed:
             return True  # and learn there that it cannot
+        return self._within_bounds() and self._pool.has_room(self)
+
+    def _within_bounds(self) -> bool:
+        """Whether the bounds of this instance allow for one more connection to be made now."""
         opened = len(self.members)
         if opened + self.connecting >= self._pool.options.open:
             return False
         # One that many calls can share is worth waiting for.
         least = 1 if self._pool.options.keep and self._pool.shares(self) else _CONNECTING
-        return self.connecting < max(least, opened) and self._pool.has_room(self)
+        return self.connecting < max(least, opened)
 
     async def _connect(self, connect_timeout: float) -> Connection:
         pool = self._pool

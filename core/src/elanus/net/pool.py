@@ -235,4 +235,7 @@ class Pool:
             group.close(grace)
         if self._closings or self._tasks:
             await asyncio.gather(*self._closings, *self._tasks, return_exceptions=True)
+        for group in (*self._all(), *self._gone):
+            self._past.add(group.counters)
         self._groups.clear()
+        self._gone.clear()
