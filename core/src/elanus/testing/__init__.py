@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from elanus.testing.memory_registry import MemoryResolver as MemoryResolver
     from elanus.testing.registry import RegistrySuite as RegistrySuite
     from elanus.testing.resolver import ResolverSuite as ResolverSuite
+    from elanus.testing.retrier import RetrierSuite as RetrierSuite
     from elanus.testing.suite import Suite as Suite
     from elanus.testing.tracer import TracerSuite as TracerSuite
     from elanus.testing.transport import TransportSuite as TransportSuite
@@ -51,6 +52,7 @@ _HOMES = {
     "MemoryTransport": "memory",
     "RegistrySuite": "registry",
     "ResolverSuite": "resolver",
+    "RetrierSuite": "retrier",
     "Suite": "suite",
     "TracerSuite": "tracer",
     "TransportSuite": "transport",
@@ -74,6 +76,7 @@ if "pytest" in sys.modules:
                 "config",
                 "registry",
                 "resolver",
+                "retrier",
                 "tracer",
                 "transport",
                 "transport_calls",
