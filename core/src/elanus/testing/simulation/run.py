@@ -94,6 +94,10 @@ def _apart(run: Callable[[], Report]) -> Report:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        inside = False
+    else:
+        inside = True
+    if not inside:
         return run()
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(run).result()
@@ -226,6 +230,7 @@ class _Simulation:
                 stack.push_async_callback(served.server.stop)
                 self._transport.servers[served.address] = served
                 self._watch(served.server, f"server {served.address}")
+            stack.enter_context(elanus_reads(self._loop.time))  # of plugins that the servers have loaded
             self._schedule_fleet()
             for number, client in enumerate(self._clients, 1):
                 self._watch(client, f"client {number}")
