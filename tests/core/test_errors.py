@@ -95,12 +95,18 @@ def test_every_class_of_the_tree_is_exported_by_the_facade() -> None:
         ),
         (
             located(ConnectionLostError("connection reset by peer"), "10.0.0.1:8888"),
-            "Store/get at 10.0.0.1:8888 [wait]: connection reset by peer",
+            "Store/get at 10.0.0.1:8888 [wait]: connection reset by peer. "
+            "Look for a restart or a crash in the log of that server, and for what closes connections on the way",
         ),
         (
             located(NoInstanceError("store", "consul")),
-            "Store/get [resolve]: no instance of 'store' can take the call (resolver 'consul'). "
-            "Check that a server is registered under that name and that its weight is above 0",
+            "Store/get [resolve]: the resolver 'consul' knows no instance of 'store'. "
+            "Check the name, and that a server is registered under it: elanus instances store --resolver consul",
+        ),
+        (
+            located(NoInstanceError("store", "consul", known=2)),
+            "Store/get [resolve]: none of the 2 instances of 'store' may be picked (resolver 'consul'). "
+            "Check their weights and tags: elanus instances store --resolver consul",
         ),
         (
             located(BizStatusError(404, "no such key"), "a:1"),
@@ -108,7 +114,17 @@ def test_every_class_of_the_tree_is_exported_by_the_facade() -> None:
         ),
         (
             located(ApplicationError(1, "unknown method x (service Store)"), "a:1"),
-            "Store/get at a:1 [handler]: the server answered with error 1: unknown method x (service Store)",
+            "Store/get at a:1 [route]: the server answered with error 1: unknown method x (service Store). "
+            "The IDL of that server has no such method: compare the versions",
+        ),
+        (
+            located(ApplicationError(6, "request over limit: too many calls in flight"), "a:1"),
+            "Store/get at a:1 [limit]: the server answered with error 6: request over limit: too many calls in flight. "
+            "The server protects itself: make fewer calls, or raise that limit there",
+        ),
+        (
+            located(ApplicationError(1234, "an application's own"), "a:1"),
+            "Store/get at a:1 [handler]: the server answered with error 1234: an application's own",
         ),
         (
             CodecError("an object is wanted", path=("request", "[3]"), method="get"),
@@ -117,7 +133,8 @@ def test_every_class_of_the_tree_is_exported_by_the_facade() -> None:
         (AclError("not you"), "request forbidden: not you"),
         (
             CircuitOpenError("a/b/c"),
-            "the circuit breaker of 'a/b/c' is open",
+            "the circuit breaker of 'a/b/c' is open. "
+            "Too many calls failed: see their errors. After its cooling time it lets some through again",
         ),
     ],
 )

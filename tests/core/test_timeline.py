@@ -341,6 +341,6 @@ def test_the_text_of_an_error_tells_attempts_and_the_last_decision() -> None:
     first.locate(call)
     first.timeline = call.history(first)
     assert str(first) == (
-        "EchoService/echo at a:1 [wait]: the peer closed the connection; 2 attempts, not tried again: 2 attempts are "
-        "the limit. Look there"
+        "EchoService/echo at a:1 [wait]: the peer closed the connection; attempt 2, before it a:1 ConnectionLostError "
+        "[wait]: the peer closed the connection; not tried again: 2 attempts are the limit. Look there"
     )

@@ -42,6 +42,12 @@ __all__ = [
 ]
 
 
+#: What a verdict about an instance begins with that could not be reached, so that another one was picked.
+PASSED_OVER = "passed over "
+#: Earlier attempts that the text of an error tells of.
+_TOLD = 3
+
+
 class ElanusError(Exception):
     """The root of the tree. Catch it to catch everything that elanus itself raises.
 
@@ -56,6 +62,8 @@ class ElanusError(Exception):
     sent: bool = False
     phase: str = ""
     hint: str = ""
+    #: As ``hint``, where that would only be in the way of the text: :meth:`explain` has it.
+    next_step: str = ""
     #: IDL names of the service and method that were called, and the address of the instance; ``None`` where unknown.
     service: str | None = None
     method: str | None = None
@@ -121,11 +129,15 @@ class ElanusError(Exception):
 
     def _story(self) -> str:
         """How it came to this, where there was more than one attempt, or a policy decided that there is only one."""
-        if self.timeline is None:
-            return ""
-        attempts, verdicts = len(self.timeline.attempts), self.timeline.verdicts
-        parts = [f"{attempts} attempts"] if attempts > 1 else []
-        return ", ".join([*parts, *(verdict.text for verdict in verdicts[-1:])])
+        earlier = list(self.attempts[:-1])
+        told = [f"{each.instance} {each.outcome}" for each in earlier[-_TOLD:]]
+        parts = [f"attempt {len(earlier) + 1}, before it {'; '.join(told)}"] if earlier else []
+        return "; ".join(part for part in (*parts, self._decision()) if part)
+
+    def _decision(self) -> str:
+        """What a policy decided last."""
+        verdicts = () if self.timeline is None else self.timeline.verdicts
+        return verdicts[-1].text if verdicts else ""
 
     def explain(self) -> str:
         """Several lines for people: place, cause and next step; then phases, attempts and decisions in time."""
@@ -134,7 +146,7 @@ class ElanusError(Exception):
             ("instance", self.instance),
             ("phase", self.phase),
             ("cause", self.cause_text()),
-            ("next step", self.hint),
+            ("next step", self.hint or self.next_step),
             ("request", "may have reached the server" if self.sent else "was not sent"),
         ]
         lines = [type(self).__name__, *(f"  {name:<16} {value}" for name, value in known if value)]
@@ -199,17 +211,24 @@ class NoInstanceError(DiscoveryError):
     :param name: the destination that was looked up.
     :param resolver: the name of the resolver that answered.
     :param failures: what each instance that was tried said, in order.
+    :param known: how many instances the resolver knows.
     """
 
-    def __init__(self, name: str, resolver: str, failures: Sequence[ElanusError] = ()) -> None:
+    def __init__(self, name: str, resolver: str, failures: Sequence[ElanusError] = (), *, known: int = 0) -> None:
         super().__init__(f"no instance of {name!r} is left")
         self.name = name
         self.resolver = resolver
         self.failures = tuple(failures)
+        self.known = known
         if failures:
             self.hint = failures[-1].hint
+        elif known:
+            self.hint = f"Check their weights and tags: elanus instances {name} --resolver {resolver}"
         else:
-            self.hint = "Check that a server is registered under that name and that its weight is above 0"
+            self.hint = (
+                "Check the name, and that a server is registered under it: "
+                f"elanus instances {name} --resolver {resolver}"
+            )
 
     def locate(self, call: Call) -> None:
         """Fill in the service and the method; it is about no single instance."""
@@ -218,11 +237,17 @@ class NoInstanceError(DiscoveryError):
             self.method = call.method.name
 
     def cause_text(self) -> str:
-        text = f"no instance of {self.name!r} can take the call (resolver {self.resolver!r})"
         if self.failures:
             tried = "; ".join(f"{one.instance} [{one.phase}] {one.cause_text()}" for one in self.failures)
-            text = f"{text}, {len(self.failures)} tried: {tried}"
-        return text
+            return f"no instance of {self.name!r} can take the call, {len(self.failures)} tried: {tried}"
+        if self.known:
+            return f"none of the {self.known} instances of {self.name!r} may be picked (resolver {self.resolver!r})"
+        return f"the resolver {self.resolver!r} knows no instance of {self.name!r}"
+
+    def _decision(self) -> str:
+        """Instances that were passed over are in the cause already."""
+        text = super()._decision()
+        return "" if text.startswith(PASSED_OVER) else text
 
 
 class RejectedError(ElanusError):
@@ -239,6 +264,7 @@ class CircuitOpenError(RejectedError):
 
     retryable = True
     phase = "breaker"
+    hint = "Too many calls failed: see their errors. After its cooling time it lets some through again"
 
     def __init__(self, key: str, *, instance: str | None = None) -> None:
         super().__init__(f"the circuit breaker of {key!r} is open", instance=instance)
@@ -295,6 +321,7 @@ class ConnectionLostError(TransportError):
 
     phase = "wait"
     sent = True
+    hint = "Look for a restart or a crash in the log of that server, and for what closes connections on the way"
 
 
 class ProtocolError(ElanusError):
@@ -417,8 +444,38 @@ class ApplicationError(RemoteError):
         super().__init__(message)
         self.code = code
 
+    def locate(self, call: Call) -> None:
+        """As everywhere; and what Kitex's codes and texts mean for whoever made the call."""
+        super().locate(call)
+        if self.phase == RemoteError.phase and not self.hint:
+            self.phase, self.hint = _remote_meaning(self.code, self.message)
+
     def cause_text(self) -> str:
         return f"the server answered with error {self.code}: {self.message}"
+
+
+_IN_HANDLER = "The code that serves the method failed: the log of that server has the traceback"
+#: By code: where the server refused, and the next step.
+_MEANINGS = {
+    ApplicationError.UNKNOWN_METHOD: ("route", "The IDL of that server has no such method: compare the versions"),
+    ApplicationError.UNKNOWN_SERVICE: ("route", "That server serves other services: check the address and the name"),
+    ApplicationError.INVALID_PROTOCOL: ("route", "That server takes another codec: compare the IDLs of both sides"),
+    ApplicationError.PROTOCOL_ERROR: ("decode", "The server cannot read the request: compare the IDLs of both sides"),
+}
+#: By the beginning of the text of code 6, which elanus and Kitex give to all else.
+_REFUSALS = {
+    "request over limit": ("limit", "The server protects itself: make fewer calls, or raise that limit there"),
+    "request forbidden": ("acl", "A rule of that server forbids it: check who calls, and the rule"),
+    "handler of ": ("handler", "Give the call more time, or look at what the handler waits for"),
+    "biz error": ("handler", _IN_HANDLER),
+    "panic": ("handler", _IN_HANDLER),
+}
+
+
+def _remote_meaning(code: int, text: str) -> tuple[str, str]:
+    if code == ApplicationError.INTERNAL_ERROR:
+        return next((meant for start, meant in _REFUSALS.items() if text.startswith(start)), ("handler", ""))
+    return _MEANINGS.get(code, ("handler", ""))
 
 
 class BizStatusError(RemoteError):
@@ -433,6 +490,7 @@ class BizStatusError(RemoteError):
     """
 
     phase = "business"
+    next_step = "The call worked and the application said no: look up what its code means there"
 
     def __init__(self, code: int, message: str = "", extra: Mapping[str, str] | None = None) -> None:
         super().__init__(message)

@@ -18,7 +18,6 @@ from elanus_transport_ttheader.protocol.framing import (
     TTHEADER,
     TTHEADER_FRAMED,
     TTHEADER_FRAMED_PROTOBUF,
-    describe,
 )
 from elanus_transport_ttheader.protocol.headers import NO_REQUEST_HEADERS, RequestHeaders
 from elanus_transport_ttheader.protocol.memo import BlockMemo
@@ -284,17 +283,3 @@ def test_sniffing(data: bytes) -> None:
     assert answers[:8] == [None] * min(8, len(answers))
     assert None not in answers[8:]
     assert len(set(answers[8:])) <= 1
-
-
-def test_words_for_what_is_not_ours() -> None:
-    for head, words in (
-        (b"HTTP/1.1 404 Not Found", "HTTP/1"),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "gRPC"),
-        (b"\0\0\x06\x04\0\0\0\0\0", "HTTP/2"),
-        (b"\x16\x03\x01", "TLS handshake"),
-        (b"-ERR unknown command", "Redis"),
-        (b'{"a":1}', "JSON"),
-        (b"\x82\x21\x01\x04echo", "compact"),
-        (b"\x01\x02", "01 02"),
-    ):
-        assert words in describe(head)

@@ -98,9 +98,10 @@ async def test_a_server_of_another_protocol() -> None:
     async with peers(LinkOptions(), LinkOptions()) as both:
         both.address = address
         connection = await both.connect()
-        with pytest.raises(RemoteProtocolError, match=r"HTTP/1 answer \(wrong port\?\)") as caught:
+        with pytest.raises(RemoteProtocolError, match=r"an HTTP/1 answer \('HTTP/1\.1 400 Bad'\)") as caught:
             await both.ask(connection, "echo")
         assert address in str(caught.value)
+        assert "check the address and the port" in str(caught.value)
     server.close()
     await server.wait_closed()
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from elanus.call import Event
 from elanus.contracts.balancer import Picker
-from elanus.errors import ElanusError, NoInstanceError
+from elanus.errors import PASSED_OVER, ElanusError, NoInstanceError
 from elanus.service import Instance
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from elanus.call import Call
     from elanus.endpoint import Endpoint, Middleware
 
@@ -28,6 +30,8 @@ class Instances(Protocol):
     #: For errors: the destination, and who looked it up.
     name: str
     resolver: str
+    #: The instances that are known.
+    instances: Sequence[Instance]
 
     async def first(self) -> Picker:
         """Wait for the first look-up."""
@@ -56,7 +60,7 @@ def resolve(instances: Instances) -> Middleware:
             while True:
                 instance = _pick(picker, call, fresh=not failures)
                 if instance is None:
-                    raise NoInstanceError(instances.name, instances.resolver, failures)
+                    raise _nobody(instances, failures)
                 call.instance = instance
                 call.tried.append(instance)
                 try:
@@ -67,14 +71,18 @@ def resolve(instances: Instances) -> Middleware:
                     error.locate(call)
                     # What it says is wanted, not where it was raised: its traceback holds this frame and the list.
                     failures.append(error.with_traceback(None))
-                    call.note(f"passed over {instance.address}: {error.outcome_text()}")
+                    call.note(f"{PASSED_OVER}{instance.address}: {error.outcome_text()}")
                     if len(failures) >= MAX_PICKS:
-                        raise NoInstanceError(instances.name, instances.resolver, failures) from error
+                        raise _nobody(instances, failures) from error
                 picker = instances.picker or picker
 
         return endpoint
 
     return middleware
+
+
+def _nobody(instances: Instances, failures: Sequence[ElanusError]) -> NoInstanceError:
+    return NoInstanceError(instances.name, instances.resolver, failures, known=len(instances.instances))
 
 
 def _pick(picker: Picker, call: Call, *, fresh: bool) -> Instance | None:

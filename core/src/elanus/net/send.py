@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from elanus.call import Event
-from elanus.errors import RpcCancelledError
+from elanus.errors import CodecError, RpcCancelledError
 
 if TYPE_CHECKING:
     from elanus.call import Call
@@ -64,7 +64,11 @@ def unary_send(pool: Pool, codec: Codec, method: MethodInfo, lane: str, connect_
         finally:
             group.release(connection)
         note((_REPLIED, monotonic()))
-        value = None if oneway else decode(method, result)
+        try:
+            value = None if oneway else decode(method, result)
+        except CodecError as error:
+            error.phase, error.sent = "decode", True
+            raise
         note((_DECODED, monotonic()))
         return value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from copy import copy
 from time import monotonic
@@ -49,6 +50,11 @@ _CLOSING_CODES = frozenset(
     )
 )
 _ANSWERED = Event.ANSWERED
+#: The next step when a server closed a connection on which it had said nothing.
+_SILENT_HINT = (
+    "It may want TLS, or speak another protocol: check the port, Client(ssl=...), and the log of that server, "
+    "or it was just stopped"
+)
 _REPLY, _EXCEPTION, _STREAM = MessageType.REPLY, MessageType.EXCEPTION, MessageType.STREAM
 
 
@@ -73,6 +79,7 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         "_draining",
         "_error",
         "_heads",
+        "_heard",
         "_learn",
         "_most",
         "_mux",
@@ -113,6 +120,7 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         self._why = ""
         self._closing = False
         self._error: ElanusError | None = None
+        self._heard = False  # anything at all
         self._began = 0.0  # when the first bytes of the message came that is not complete
         self._pending: dict[int, tuple[asyncio.Future[Payload], Call]] = {}
         self._reserved: set[int] = set()  # ids of abandoned calls whose replies are still to come
@@ -180,7 +188,9 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         seq_id = next((seq_id for seq_id, (future, _) in self._pending.items() if future is reply), None)
         if seq_id is None:
             return
-        del self._pending[seq_id]
+        _, call = self._pending.pop(seq_id)
+        if not self._heard:
+            call.note("nothing has ever come back on that connection")
         self.busy -= 1
         if not self._mux:
             # The next reply on this connection would be the abandoned one.
@@ -200,6 +210,7 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         self._last_read = self._loop.time()
         receiver = self._receiver
         pending = self._pending
+        self._heard = True
         now = monotonic()
         began = self._began or now
         for message in receiver.receive(data):
@@ -364,8 +375,8 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         self.free = 0
         self._closing = True
         if self._error is None:
-            text = f"the connection broke: {exc}" if exc is not None else "the peer closed the connection"
-            self._error = ConnectionLostError(text, instance=self._address)
+            hint = None if self._heard else _SILENT_HINT
+            self._error = ConnectionLostError(_why_lost(exc, heard=self._heard), instance=self._address, hint=hint)
             self._error.__cause__ = exc
         self._fail_calls(self._error)
         for waiter in self._drainers:
@@ -414,3 +425,11 @@ class TTHeaderConnection(BatchingProtocol, Connection):
             await asyncio.wait([self.closed], timeout=max(grace, 1.0))
         if not self.closed.done():
             self.give_up(ConnectionLostError("this side closed the connection", instance=self._address))
+
+
+def _why_lost(exc: Exception | None, *, heard: bool) -> str:
+    if isinstance(exc, OSError) and exc.errno:
+        text = f"the connection broke: {os.strerror(exc.errno).lower()}"
+    else:
+        text = f"the connection broke: {exc}" if exc is not None else "the peer closed the connection"
+    return text if heard else f"{text} without a word"

@@ -20,6 +20,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from elanus.errors import RemoteProtocolError
+from elanus.first_bytes import guess
 from elanus_transport_ttheader.protocol.crc32c import checksum
 from elanus_transport_ttheader.protocol.framing import (
     PROTOBUF,
@@ -28,7 +29,6 @@ from elanus_transport_ttheader.protocol.framing import (
     THRIFT_MAGIC,
     TTHEADER_FRAMED,
     Framing,
-    describe,
     framing_of,
 )
 from elanus_transport_ttheader.protocol.memo import Headers
@@ -153,7 +153,7 @@ class Receiver(Generic[H]):
         if self.failure is None and self._partial is not None:
             head = bytes(self._partial[:32])
             if len(self._partial) < 8:
-                self.failure = RemoteProtocolError(f"the peer closed after {describe(head)}")
+                self.failure = _foreign("the peer closed after", head)
             else:
                 size = f"{len(self._partial)} of at least {self._need} bytes"
                 self.failure = RemoteProtocolError(f"the peer closed within a message, after {size}")
@@ -246,7 +246,7 @@ class Receiver(Generic[H]):
             return self._walked_end(data, position, start, second)
         if second >> 16 in (THRIFT_MAGIC, PROTOBUF_MAGIC):
             return self._framed_end(data, position, start - position + first + 4)
-        raise RemoteProtocolError(f"the peer sends {describe(data[start : start + 32])}")
+        raise _foreign("the peer sends", data[start : start + 32])
 
     def _framed_end(self, data: bytes, position: int, size: int) -> int | None:
         if size > self._limits.frame_bytes:
@@ -324,7 +324,7 @@ class Receiver(Generic[H]):
         magic, kind = divmod(second if framed else first, 0x10000)
         framing = framing_of(header=frame_id is not None, framed=framed, wire=_WIRES.get(magic, ""))
         if framing is None:
-            raise RemoteProtocolError(f"behind a header, {describe(data[start : start + 32])}")
+            raise _foreign("behind a header,", data[start : start + 32])
         if framed and start + 4 + first != end:
             raise RemoteProtocolError(f"a frame of {first} bytes in {end - start - 4} bytes behind a header")
         name = start + (12 if framed else 8)
@@ -345,6 +345,11 @@ class Receiver(Generic[H]):
             data[body:end],
             end - position,
         )
+
+
+def _foreign(begin: str, head: bytes) -> RemoteProtocolError:
+    what, next_step = guess(head)
+    return RemoteProtocolError(f"{begin} {what}", hint=next_step)
 
 
 _WIRES = {THRIFT_MAGIC: THRIFT, PROTOBUF_MAGIC: PROTOBUF}

@@ -1,9 +1,8 @@
-"""The forms that a message can have on the wire, and how the first bytes tell them apart."""
+"""The forms that a message can have on the wire."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 __all__ = [
     "BUFFERED",
@@ -18,7 +17,6 @@ __all__ = [
     "TTHEADER_FRAMED_PROTOBUF",
     "Framing",
     "MessageType",
-    "describe",
     "framing_of",
 ]
 
@@ -72,35 +70,3 @@ _BY_PARTS = {(each.header, each.framed, each.wire): each for each in _ALL}
 def framing_of(*, header: bool, framed: bool, wire: str) -> Framing | None:
     """The framing with these parts, or ``None``: Kitex knows no protobuf without a frame length."""
     return _BY_PARTS.get((header, framed, wire))
-
-
-class _Hint(Enum):
-    PORT = "wrong port?"
-    TLS = "does only one side use TLS?"
-
-
-_SIGNS: tuple[tuple[bytes, str, _Hint], ...] = (
-    (b"HTTP/1.", "an HTTP/1 answer", _Hint.PORT),
-    (b"PRI * HTTP/2", "an HTTP/2 preface (gRPC)", _Hint.PORT),
-    (b"GET ", "an HTTP/1 request", _Hint.PORT),
-    (b"POST ", "an HTTP/1 request", _Hint.PORT),
-    (b"PUT ", "an HTTP/1 request", _Hint.PORT),
-    (b"HEAD ", "an HTTP/1 request", _Hint.PORT),
-    (b"OPTIONS ", "an HTTP/1 request", _Hint.PORT),
-    (b"SSH-", "an SSH greeting", _Hint.PORT),
-    (b"-ERR", "a Redis error", _Hint.PORT),
-    (b"\x15\x03", "a TLS alert", _Hint.TLS),
-    (b"\x16\x03", "a TLS handshake", _Hint.TLS),
-    (b"\x82\x21", "Thrift's compact protocol, which Kitex does not speak", _Hint.PORT),
-    (b"{", "JSON", _Hint.PORT),
-)
-
-
-def describe(head: bytes) -> str:
-    """What *head*, the first bytes of something unknown, looks like; for the text of an error."""
-    for sign, what, hint in _SIGNS:
-        if head.startswith(sign):
-            return f"{what} ({hint.value})"
-    if len(head) >= 9 and head[3] == 4 and head[5:9] == b"\0\0\0\0":
-        return "HTTP/2 settings, as a gRPC server sends them (wrong port?)"
-    return f"bytes of no known protocol: {head[:16].hex(' ')}"
