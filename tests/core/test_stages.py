@@ -144,7 +144,7 @@ def test_the_stages_of_a_server() -> None:
 async def test_a_call_walks_through_the_rooms_of_a_server_in_kitexs_order(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logged_wheels(log, monkeypatch, "server")
+    logged_wheels(log, monkeypatch, "server_core")
     service = LogCodec().loads("service Store {\n get(key)\n}").Store
     service.codec.log = Log()
 

@@ -4,36 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import inspect
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from elanus.contracts.transport import Dispatcher, LinkOptions
 from elanus.errors import ConfigError, StateError
 from elanus.events import EventBus
-from elanus.limits import DEFAULT_LIMITS
-from elanus.middlewares.breaker import SERVICE_CB, report_transitions
 from elanus.net.advertising import advertised
-from elanus.net.dispatch import HandlerDispatcher, unary_handler
-from elanus.net.listener import Listener
 from elanus.net.refusals import Refusals
-from elanus.net.routing import Routes
-from elanus.net.streams import item_endpoints, stream_handler
 from elanus.options import ServerOptions
-from elanus.plugins import PluginSet, installed_plugins
+from elanus.server_core import ServerCore
 from elanus.service import Instance, MethodInfo, MethodKind, ServiceInfo
-from elanus.stages import ServerParts, server_chain, server_rooms
-from elanus.wheel import wheel_of
 
 if TYPE_CHECKING:
     from elanus.contracts.registry import Registration, Registry
-    from elanus.contracts.transport import ServerLink
-    from elanus.endpoint import Endpoint
+    from elanus.contracts.transport import Dispatcher, ServerLink
 
 __all__ = ["Server"]
 
@@ -64,11 +52,15 @@ class Server:
         self._fallback: ServiceInfo | None = None
         self._start_hooks: list[Hook] = []
         self._shutdown_hooks: list[Hook] = []
-        self._running: _Running | None = None
+        self._running: ServerCore | None = None
         self._events = EventBus()
         self._refusals = Refusals(self._events)
         self._state = "new"
         self._stopped: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        where = f" on {self._running.address}" if self._running is not None and self._running.address else ""
+        return f"<Server of {', '.join(self._services) or 'nothing'}{where}, {self._state}>"
 
     # -- before the start ---------------------------------------------------------------------------------------
 
@@ -113,7 +105,13 @@ class Server:
     @property
     def options(self) -> ServerOptions:
         """The options in force; ``server.options.effective()`` also says where each came from."""
-        return self._options
+        return self._options if self._running is None else self._running.options
+
+    def effective(self, service: str, method: str) -> dict[str, tuple[Any, str]]:
+        """Every option as it holds for one method, with where it came from: ``"default"``, ``"code"``, a plugin, or a
+        place in a configuration such as ``"elanus.toml:12"``. Plugins and configuration count from the start on.
+        """
+        return self.options.effective_for(service, method)
 
     @property
     def address(self) -> str:
@@ -199,7 +197,7 @@ class Server:
             raise StateError(f"the server is {self._state}", hint="Make a new Server to start again")
         self._state = "starting"
         async with contextlib.AsyncExitStack() as undo:
-            running = self._running = self._assemble(undo, listening=bind is not None)
+            running = await self._assembled(undo, listening=bind is not None)
             if bind is not None:
                 running.address = await running.listener.open(bind)
                 undo.push_async_callback(running.listener.close)
@@ -215,65 +213,24 @@ class Server:
             _log.info("serving %s on %s", ", ".join(self._services), running.address)
         return running.address
 
-    def _assemble(self, undo: contextlib.AsyncExitStack, *, listening: bool) -> _Running:
-        """Everything but the port, in this order: options, parts, routes, chains, dispatcher."""
+    async def _assembled(self, undo: contextlib.AsyncExitStack, *, listening: bool) -> ServerCore:
+        """Everything but the port."""
         undo.callback(self._failed)
         if not self._services:
             raise ConfigError("no service to serve", hint="Call server.add_service(service, handler) first")
-        loop = asyncio.get_running_loop()
-        plugins = installed_plugins()
-        if self._options.plugins:
-            plugins = PluginSet(plugins)
-            for plugin in self._options.plugins:
-                plugins.activate(plugin)
-        self._options = options = plugins.configure_server(self._options)
-        self._refusals.reporter = options.limit_reporter
-        # Without a port there is nothing to tell protocols apart by, and none of them need be installed.
-        transports = [plugins.select("transport", choice) for choice in options.transports if listening]
-        registry = None if options.registry is None else plugins.select("registry", options.registry)
-        parts = ServerParts(
-            options=options,
-            wheel=wheel_of(loop),
-            tracers=[plugins.select("tracer", choice) for choice in options.tracers],
-            limiter=None if options.limiter is None else plugins.select("limiter", options.limiter),
-            breaker=None if options.breaker is None else plugins.select("breaker", options.breaker),
-            middlewares=[*plugins.server_middlewares(options), *options.middlewares],
-            refused=self._refusals.call,
-        )
-        report_transitions(parts.breaker, self._events, SERVICE_CB)
-        services = _prepared([service for service, _ in self._services.values()], options)
-        fallback = next((s for s in services if self._fallback is not None and s.name == self._fallback.name), None)
-        routes = Routes(services, fallback, require_service=options.require_service_name)
-        executor = ThreadPoolExecutor(options.threads, thread_name_prefix="elanus-handler")
-        undo.callback(executor.shutdown, wait=False)
-        endpoints = self._endpoints(services, parts, executor)
-        rooms = {str(method): server_rooms(parts, one, method) for one in services for method in one.methods.values()}
-        dispatcher = HandlerDispatcher(routes, endpoints, options.limits.calls, self._refusals.call)
-        link = LinkOptions(limits=options.limits, ssl=options.ssl, read_write_timeout=options.read_write_timeout)
-        listener = Listener(transports, dispatcher, options, link, self._refusals, parts.limiter)
-        return _Running(dispatcher, listener, executor, registry, rooms)
+        services = list(self._services.values())
+        core = ServerCore(self._options, services, self._fallback, self._events, self._refusals)
+        undo.push_async_callback(core.aclose)
+        await core.configure()
+        if self._state != "starting":
+            raise StateError("the server was stopped while it started")
+        core.assemble(listening=listening)
+        self._running = core
+        return core
 
-    def _endpoints(
-        self, services: list[ServiceInfo], parts: ServerParts, executor: ThreadPoolExecutor
-    ) -> dict[MethodInfo, Endpoint]:
-        options = parts.options
-        endpoints = {}
-        for service in services:
-            handler = self._services[service.name][1]
-            for method in service.methods.values():
-                function = getattr(handler, method.name)
-                if method.kind.streams:
-                    sending, receiving = options.send_middlewares, options.receive_middlewares
-                    items = item_endpoints(service.codec, method, sending, receiving, server=True)
-                    innermost = stream_handler(function, service.codec, method, items)
-                else:
-                    innermost = unary_handler(function, executor)
-                endpoints[method] = server_chain(parts, service, method, innermost)
-        return endpoints
-
-    async def _register(self, running: _Running, registry: Registry, undo: contextlib.AsyncExitStack) -> None:
+    async def _register(self, running: ServerCore, registry: Registry, undo: contextlib.AsyncExitStack) -> None:
         """Announce this server, now that its port answers."""
-        options = self._options
+        options = running.options
         if not options.advertise and not running.address:
             raise ConfigError("a server without a port cannot be registered", hint="Give an address, or advertise=")
         if registry is not options.registry:
@@ -332,46 +289,47 @@ class Server:
             running.stopping = asyncio.get_running_loop().create_task(self._stop(running))
         await asyncio.shield(running.stopping)
 
-    async def _stop(self, running: _Running) -> None:
+    async def _stop(self, running: ServerCore) -> None:
         try:
             await self._shut_down(running)
         finally:
-            running.executor.shutdown(wait=False, cancel_futures=True)
+            self._options = running.options
+            await running.aclose()
             self._running = None
             self._state = "stopped"
             if self._stopped is not None and not self._stopped.done():
                 self._stopped.set_result(None)
 
-    async def _shut_down(self, running: _Running) -> None:
+    async def _shut_down(self, running: ServerCore) -> None:
         for hook in self._shutdown_hooks:
             try:
                 await _run_hook(hook)
             except Exception:
                 _log.exception("a shutdown hook failed")
-        until = monotonic() + self._options.drain_timeout
+        until = monotonic() + running.options.drain_timeout
         await self._withdraw(running, until)
         running.listener.stop_accepting()
         running.listener.drain()
         if not running.listener.empty:
-            await asyncio.sleep(self._options.drain_delay)
+            await asyncio.sleep(running.options.drain_delay)
         running.listener.close_idle()
         # A request that waits for its turn on a connection is no call of the dispatcher's yet.
         while running.listener.busy and not running.dispatcher.hurried and monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_AGAIN)
         cancelled = await running.dispatcher.drain(max(0.0, until - monotonic()))
         if cancelled:
-            _log.warning("%d calls were cancelled: drain_timeout=%g s", cancelled, self._options.drain_timeout)
+            _log.warning("%d calls were cancelled: drain_timeout=%g s", cancelled, running.options.drain_timeout)
         await running.listener.close()
         self._refusals.close()
 
-    async def _withdraw(self, running: _Running, until: float) -> None:
+    async def _withdraw(self, running: ServerCore, until: float) -> None:
         """Deregister, and leave at least half of the time to the calls in flight."""
         registry = running.registry
         if registry is None or running.announced is None:
             return
         left = max(until - monotonic(), _LEAST_FAREWELL)
         await _bounded(registry.deregister(*running.announced), left / 3)
-        if registry is not self._options.registry:  # what the user made, the user closes
+        if registry is not running.options.registry:  # what the user made, the user closes
             # Also when the registry could not be reached: nothing may go on trying.
             await _bounded(registry.aclose(), left / 6)
 
@@ -382,35 +340,6 @@ async def _bounded(farewell: Awaitable[None], seconds: float) -> None:
             await farewell
     except Exception as error:
         _log.warning("the server could not be deregistered (%r); its entry expires by itself", error)
-
-
-@dataclasses.dataclass(slots=True)
-class _Running:
-    dispatcher: HandlerDispatcher
-    listener: Listener
-    executor: ThreadPoolExecutor
-    registry: Registry | None
-    #: By service and method: the rooms of its chain.
-    rooms: Mapping[str, Sequence[str]]
-    address: str = ""
-    announced: tuple[str, Instance] | None = None
-    stopping: asyncio.Task[None] | None = None
-
-
-def _prepared(services: list[ServiceInfo], options: ServerOptions) -> list[ServiceInfo]:
-    """The services with codecs that keep the server's limits, and with no method in common: a service that extends
-    another may share its methods, which have a handler each here.
-    """
-    prepared, seen = [], set[MethodInfo]()
-    for service in services:
-        limited = options.limits != DEFAULT_LIMITS
-        codec = service.codec.with_limits(options.limits) if limited else service.codec
-        methods = {
-            name: dataclasses.replace(method) if method in seen else method for name, method in service.methods.items()
-        }
-        seen.update(methods.values())
-        prepared.append(dataclasses.replace(service, codec=codec, methods=methods))
-    return prepared
 
 
 async def _run_hook(hook: Hook) -> None:
@@ -430,33 +359,35 @@ def _handle_signals(loop: asyncio.AbstractEventLoop, handle: Callable[[int], Non
 
 
 def _check_handler(service: ServiceInfo, handler: object) -> None:
-    """A forgotten method fails here, not at the first call."""
+    """A forgotten method fails here, not at the first call; all that is wrong is said at once."""
     name = type(handler).__name__
     missing = [method for method in service.methods if not callable(getattr(handler, method, None))]
-    if missing:
-        raise ConfigError(
-            f"{name} has no method {', '.join(missing)} of {service.name}", hint="Write one method per IDL method"
-        )
+    faults = [f"{name} has no method {', '.join(missing)} of {service.name}"] if missing else []
+    hints = ["Write one method per IDL method"] if missing else []
     for method in service.methods.values():
-        function = getattr(handler, method.name)
-        wanted = 1 if method.kind.streams else len(method.parameters)
-        try:
-            inspect.signature(function).bind(*range(wanted))
-        except TypeError as error:
-            names = "the async iterator of requests" if method.kind.client_streams else ", ".join(method.parameters)
-            raise ConfigError(
-                f"{name}.{method.name}() cannot be called with the parameters of {method} ({names or 'none'}): {error}",
-                hint="Give it one parameter per IDL parameter",
-            ) from error
-        except ValueError:
-            continue  # a builtin without a signature
-        _check_stream_handler(name, method, function)
+        fault = None if method.name in missing else _fault(name, method, getattr(handler, method.name))
+        if fault is not None:
+            faults.append(fault[0])
+            hints.append(fault[1])
+    if faults:
+        raise ConfigError("; ".join(faults), hint=". ".join(dict.fromkeys(hints)))
 
 
-def _check_stream_handler(name: str, method: MethodInfo, function: Callable[..., Any]) -> None:
-    if method.kind.server_streams and inspect.iscoroutinefunction(function):
-        raise ConfigError(f"{name}.{method.name}() must be an async generator", hint="Yield each reply of the stream")
-    if method.kind is MethodKind.CLIENT_STREAM and not inspect.iscoroutinefunction(function):
-        raise ConfigError(
-            f"{name}.{method.name}() must be `async def`", hint="Iterate over the requests, return the reply"
+def _fault(name: str, method: MethodInfo, function: Callable[..., Any]) -> tuple[str, str] | None:
+    """What is wrong with the handler of a method, and what to do."""
+    wanted = 1 if method.kind.streams else len(method.parameters)
+    try:
+        inspect.signature(function).bind(*range(wanted))
+    except TypeError as error:
+        names = "the async iterator of requests" if method.kind.client_streams else ", ".join(method.parameters)
+        return (
+            f"{name}.{method.name}() cannot be called with the parameters of {method} ({names or 'none'}): {error}",
+            "Give it one parameter per IDL parameter",
         )
+    except ValueError:
+        return None  # a builtin without a signature
+    if method.kind.server_streams and inspect.iscoroutinefunction(function):
+        return f"{name}.{method.name}() must be an async generator", "Yield each reply of the stream"
+    if method.kind is MethodKind.CLIENT_STREAM and not inspect.iscoroutinefunction(function):
+        return f"{name}.{method.name}() must be `async def`", "Iterate over the requests, return the reply"
+    return None

@@ -91,6 +91,10 @@ class HandlerDispatcher(Dispatcher):
         #: Nobody wants to wait for calls in flight any longer.
         self.hurried = False
 
+    def replace(self, endpoints: Mapping[MethodInfo, Endpoint]) -> None:
+        """Run calls that arrive from now on in other chains."""
+        self._endpoints = endpoints
+
     def route(self, service: str | None, method: str, wire: str) -> Route:
         return self._routes.find(service, method, wire)
 
