@@ -112,7 +112,13 @@ class Group:
             if free == 1:
                 self.counters.reused += 1
                 return connection
+            self._end_if_unused(connection)
         return None
+
+    def _end_if_unused(self, connection: Connection) -> None:
+        """*connection* takes no calls: it is full, or its server does not want it any longer."""
+        if connection.busy == 0 and not connection.closed.done():
+            self.retire(connection, "drained")
 
     def _next_in_turn(self) -> Connection:
         """The one that has waited longest among those that share calls; at least one can take another."""
@@ -128,6 +134,7 @@ class Group:
                 ready[connection] = None
             if free > 0:
                 return connection
+            self._end_if_unused(connection)
 
     def release(self, connection: Connection) -> None:
         """A call on *connection* has ended. Exactly once for each one taken or acquired."""
@@ -192,10 +199,13 @@ class Group:
         """A connection that can take a call, made if need be.
 
         :param mark: told when this call begins to connect, instead of waiting for a connection of another's.
-        :raises ConnectFailedError: none could be made within *connect_timeout* seconds.
+        :raises ConnectFailedError: none could be made within *connect_timeout* seconds, or the instance is gone.
         """
         waited = False
         while True:
+            if self.gone:
+                self._pool.feed()  # it may have been woken to connect
+                raise self._gone_error()
             connection = self.take()
             if connection is not None:
                 if self._waiters and (self._ready or self._within_bounds()):
@@ -342,8 +352,13 @@ class Group:
         """The instance is no more: keep nothing for another call."""
         self.gone = True
         self.stop_refilling()
+        self._fail_waiters(self._gone_error())
         for connection in list(self.members):
             self.retire(connection, "gone")
+
+    def _gone_error(self) -> ConnectFailedError:
+        hint = "It was taken out of discovery while the call waited for a connection"
+        return ConnectFailedError("the instance is gone", hint=hint, instance=self.address)
 
     def close(self, grace: float) -> None:
         """The client is closed: close each connection after its calls, or after *grace* seconds."""
@@ -373,7 +388,9 @@ class Group:
     def _missing(self) -> int:
         if self.gone or self._pool.closed or not self._wanted:
             return 0
-        return self._wanted - self.connecting - sum(not member.leaving for member in self.members.values())
+        staying = sum(not member.leaving for member in self.members.values())
+        room = self._pool.options.open - len(self.members)
+        return min(self._wanted - staying, room) - self.connecting
 
     def _start_refill(self) -> None:
         self._refill = None
@@ -384,7 +401,7 @@ class Group:
         """One connection after another: a server that has just come back needs no storm."""
         try:
             for _ in range(self._missing()):  # no more, whatever becomes of them: the next round has to wait
-                if self._pool.may_keep_more():
+                if self._missing() > 0 and self._pool.may_keep_more():
                     await self.add(self._connect_timeout)
         except ElanusError:
             pause = self._pause
