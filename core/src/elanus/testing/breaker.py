@@ -27,8 +27,8 @@ class BreakerSuite(Suite):
 
     Time is made by the tests: a thousand calls a second, each of which takes 0.25 ms.
 
-    Behaviours for :attr:`unsupported`: ``"timeouts"`` (they open it as failures do), ``"tolerance"`` (one failure does not
-    open it), ``"probes"`` (it closes when calls succeed, not when time passes), ``"bounded keys"``.
+    Behaviours for :attr:`unsupported`: ``"timeouts"`` (they open it as failures do), ``"tolerance"`` (one failure does
+    not open it), ``"probes"`` (it closes when calls succeed, not when time passes), ``"bounded keys"``.
     """
 
     #: Failures in a row after which it must be open, at the latest.
