@@ -15,21 +15,23 @@ AFFINITY = {"random start": "a call goes where its key says"}
 
 class TestHash(BalancerSuite):
     unsupported: ClassVar[dict[str, str]] = AFFINITY
+    tolerance = 0.25  # a ring of few instances is as even as its points are many
 
     def balancer(self) -> Balancer:
-        return HashBalancer("argument:0", points=1_000)
+        return HashBalancer("argument:0", points=200)
 
 
 class TestBounded(BalancerSuite):
     unsupported: ClassVar[dict[str, str]] = AFFINITY
+    tolerance = 0.25
 
     def balancer(self) -> Balancer:
-        return HashBalancer("argument:0", points=1_000, load_factor=1.25)
+        return HashBalancer("argument:0", points=200, load_factor=1.25)
 
 
 class TestKetama(BalancerSuite):
     unsupported: ClassVar[dict[str, str]] = AFFINITY
-    tolerance = 0.25  # 160 points an instance
+    tolerance = 0.25
 
     def balancer(self) -> Balancer:
         return HashBalancer("argument:0", placement="ketama")

@@ -105,6 +105,24 @@ class OutcomesMustBeNone(PlainPicker):
         assert error is None
 
 
+class CountsTheAvailable(PlainPicker):
+    def available(self, now: float) -> float:
+        return len(self.instances)
+
+
+class RemembersAddresses(PlainPicker):
+    def __init__(self, instances: Sequence[Instance], random: Random) -> None:
+        super().__init__(instances, random)
+        known = random.__dict__  # what outlives a picker here: the balancer's chance
+        self.instances = [known.setdefault(instance.address, instance) for instance in self.instances]
+
+
+class StartsAtZero(PlainPicker):
+    def pick(self, call: Call, excluded: Container[Instance], now: float) -> Instance | None:
+        assert now >= 0
+        return super().pick(call, excluded, now)
+
+
 FAULTS = [
     (IgnoresExcluded, "test_excluded_instances_are_never_picked"),
     (IgnoresExcluded, "test_all_excluded_no_pick"),
@@ -120,6 +138,11 @@ FAULTS = [
     (NeedsAList, "test_excluded_may_be_any_container"),
     (SharesTheSequence, "test_a_picker_keeps_the_set_with_which_it_was_made"),
     (OutcomesMustBeNone, "test_every_outcome_may_be_reported"),
+    (OutcomesMustBeNone, "test_a_picker_may_be_replaced_many_times_while_calls_are_in_flight"),
+    (CountsTheAvailable, "test_what_is_available_is_a_share"),
+    (RemembersAddresses, "test_new_tags_of_a_known_address_are_in_the_next_picker"),
+    (RemembersAddresses, "test_a_changed_weight_counts_from_the_next_picker_on"),
+    (StartsAtZero, "test_now_is_any_instant"),
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from itertools import combinations
+from random import Random
 from typing import TYPE_CHECKING
 
 from elanus.contracts.balancer import Balancer, Picker
@@ -39,7 +40,8 @@ class BalancerSuite(Suite):
     """What every balancer does. Subclass as ``TestXxx`` and override :meth:`balancer`.
 
     Behaviours that may go into ``unsupported``: ``"shares by weight"`` (a balancer that goes by load),
-    ``"even spread"`` (one that sends equal calls to one instance), ``"random start"``.
+    ``"even spread"`` (one that sends equal calls to one instance), ``"random start"``; and, of what later versions of
+    this suite ask, ``"availability"``, ``"new tags"``, ``"many changes"``, ``"any clock"``.
     """
 
     #: Picks over which shares are measured, and by how much of itself a share may differ from its weight's.
@@ -247,3 +249,57 @@ class BalancerSuite(Suite):
         assert set(self.counts(picker, 2_000)) <= set(instances)
         excluded = [instance for instance in (self.pick(picker, number) for number in range(5)) if instance]
         assert self.pick(picker, 9, excluded) not in excluded
+
+    def test_what_is_available_is_a_share(self) -> None:
+        self.requires("availability")
+        instances = _instances(1, 10, 3, 3)
+        picker = self.balancer().picker(instances)
+        assert picker.available(0.0) == 1, "nothing has failed yet"
+        for number in range(400):
+            instance = picker.pick(self.call(number), (), number / 10)
+            assert instance is not None
+            error = ConnectFailedError("refused") if instance == instances[1] else None
+            picker.finished(instance, error, 0.01, number / 10 + 0.01)
+            assert 0 <= picker.available(number / 10) <= 1
+        assert self.balancer().picker([]).available(0.0) in (0, 1)
+
+    def test_new_tags_of_a_known_address_are_in_the_next_picker(self) -> None:
+        self.requires("new tags")
+        balancer = self.balancer()
+        before = _instances(5, 5, 5)
+        old = balancer.picker(before)
+        self.counts(old, 50)
+        after = [Instance(instance.address, 5, {"version": "2"}) for instance in before]
+        assert set(self.counts(balancer.picker(after, old), 300)) <= set(after)
+
+    def test_a_picker_may_be_replaced_many_times_while_calls_are_in_flight(self) -> None:
+        self.requires("many changes")
+        chance, balancer = Random(5), self.balancer()
+        everybody = _instances(*([10] * 6), *([30] * 4), 0, 1)
+        instances = everybody[:8]
+        picker = balancer.picker(instances)
+        running: list[tuple[Picker, Instance]] = []
+        for number in range(300):
+            instance = picker.pick(self.call(number), (), number / 10)
+            usable = [one for one in instances if one.weight > 0]
+            assert instance in usable if usable else instance is None
+            if instance is not None:
+                running.append((picker, instance))
+            if chance.random() < 0.8 and running:
+                owner, done = running.pop(chance.randrange(len(running)))
+                error = RpcTimeoutError(1.0) if chance.random() < 0.2 else None
+                owner.finished(done, error, chance.random(), number / 10)
+            if chance.random() < 0.3:
+                instances = chance.sample(everybody, chance.randrange(len(everybody)))
+                picker = balancer.picker(instances, picker)
+
+    def test_now_is_any_instant(self) -> None:
+        """Monotonic clocks begin anywhere, and many calls may fall on one instant."""
+        self.requires("any clock")
+        for start in (0.0, -5.0, 1e-9, 3.2e9):
+            instances = _instances(5, 5, 5)
+            picker = self.balancer().picker(instances)
+            for number in range(200):
+                instance = picker.pick(self.call(number), (), start)
+                assert instance in instances
+                picker.finished(instance, None, 0.0, start)
