@@ -136,6 +136,17 @@ class TransportSuite(TransportCalls):
 
     # Ending
 
+    def test_connections_that_are_said_to_be_shared_are(self) -> None:
+        async def scenario(peers: Peers) -> None:
+            lane = peers.transport.lane(peers.dispatcher.service.methods["echo"])
+            for _ in range(2):  # a transport may learn from the first one
+                shared = peers.transport.shares(peers.address, lane)
+                connection = await peers.connect()
+                assert connection.free > 1 or not shared
+                await peers.ask(connection, "echo")
+
+        self.with_peers(scenario)
+
     def test_draining_lets_calls_end(self) -> None:
         async def scenario(peers: Peers) -> None:
             connection = await peers.connect("wait")
