@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from elanus.options import WarmUp as WarmUp
     from elanus.plugins import register as register
     from elanus.plugins import unregister as unregister
+    from elanus.priority import Priority as Priority
     from elanus.result import Result as Result
     from elanus.server import Server as Server
     from elanus.service import Instance as Instance
@@ -95,6 +96,7 @@ _HOMES = {
     "NoInstanceError": "errors",
     "PluginError": "errors",
     "PoolOptions": "options",
+    "Priority": "priority",
     "ProtocolError": "errors",
     "Provider": "contracts.provider",
     "RejectedError": "errors",

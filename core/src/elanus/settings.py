@@ -10,6 +10,7 @@ import difflib
 import re
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import fields
 from math import inf
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from elanus.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["BackendAddress", "backend_address", "check_pem_files", "check_seconds", "read_settings", "wants_tls"]
 
@@ -91,8 +92,9 @@ def wants_tls(owner: str, tls: bool | None, addresses: Sequence[BackendAddress],
 def read_settings(cls: type[_T], owner: str, values: Mapping[str, object]) -> _T:
     """An object of the dataclass *cls* from the options that a user gave to a provider.
 
-    Fields may be annotated ``bool``, ``int``, ``float``, ``str``, ``tuple[str, ...]`` and unions of these with
-    ``None``. A number for a ``float`` may be whole; for a tuple of strings a list, or one bare string, will do.
+    Fields may be annotated ``bool``, ``int``, ``float``, ``str``, ``tuple[str, ...]``, ``Mapping[str, Any]`` and unions
+    of these with ``None``. A number for a ``float`` may be whole; for a tuple of strings a list, or one bare string,
+    will do.
     What else must hold is for the ``__post_init__`` of *cls* to say.
 
     :param owner: for the message: ``"registry 'etcd'"``.
@@ -130,12 +132,14 @@ def _alternatives(hint: Any) -> list[Any]:
 
 _MISFIT = object()
 _STRINGS = tuple[str, ...]
+_TABLE = Mapping[str, Any]
 _WORDS: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
     str: "a text",
     _STRINGS: "a list of texts",
+    _TABLE: "a table",
     types.NoneType: "nothing at all",
 }
 
@@ -143,6 +147,8 @@ _WORDS: dict[Any, str] = {
 def _as(value: Any, wanted: Any) -> object:
     if wanted == _STRINGS:
         return _as_strings(value)
+    if wanted == _TABLE:
+        return value if isinstance(value, Mapping) and all(isinstance(key, str) for key in value) else _MISFIT
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if wanted is int and isinstance(value, bool):

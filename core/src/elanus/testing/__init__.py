@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from elanus.testing.config import MemoryConfig as MemoryConfig
     from elanus.testing.fault_proxy import FaultProxy as FaultProxy
     from elanus.testing.json_codec import JsonCodec as JsonCodec
+    from elanus.testing.limiter import LimiterSuite as LimiterSuite
     from elanus.testing.memory import InTurn as InTurn
     from elanus.testing.memory import MemoryTransport as MemoryTransport
     from elanus.testing.memory import connected as connected
@@ -46,6 +47,7 @@ _HOMES = {
     "InTurn": "memory",
     "JsonCodec": "json_codec",
     "MemoryConfig": "config",
+    "LimiterSuite": "limiter",
     "MemoryDirectory": "memory_registry",
     "MemoryRegistry": "memory_registry",
     "MemoryResolver": "memory_registry",
@@ -74,6 +76,7 @@ if "pytest" in sys.modules:
                 "breaker",
                 "codec",
                 "config",
+                "limiter",
                 "registry",
                 "resolver",
                 "retrier",
