@@ -68,7 +68,7 @@ class BudgetRetrier(Retrier):
         given = dict(methods or {})
         for each in (policy, *given.values()):
             _check(each)
-        #: Whether code has set a policy, which no policy from outside replaces.
+        #: Whether it was made with a policy, which no policy from outside replaces.
         self.set_in_code = any(each is not None and each is not DEFAULT_POLICY for each in (policy, *given.values()))
         if policy is not None:
             given.setdefault(EVERY_METHOD, policy)
