@@ -115,6 +115,19 @@ def test_switched_off_and_on_again() -> None:
     assert dict(breaker.states()) == {"a": State.OPEN}, "'a' says itself that it is on"
 
 
+def test_a_pause_that_has_begun_follows() -> None:
+    breaker = WindowBreaker(consecutive=1, cooling=60)
+    fail(breaker, "a", 1)
+    assert not breaker.allow("a", T + 10.0)
+    breaker.update("a", cooling=8, probe_every=2)
+    assert breaker.allow("a", T + 10.0)
+    assert not breaker.allow("a", T + 11.0)
+    breaker.update(probe_every=0.5)
+    assert not breaker.allow("a", T + 11.0), "its own setting counts"
+    breaker.restore("a")
+    assert breaker.allow("a", T + 11.0)
+
+
 def test_slow_calls_from_now_on() -> None:
     breaker = WindowBreaker(min_samples=10)
     for _ in range(20):

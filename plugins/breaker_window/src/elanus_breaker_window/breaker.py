@@ -33,15 +33,15 @@ _ROUNDING = 1e-6
 class _Key:
     """What is known of one key."""
 
-    __slots__ = ("in_a_row", "opened", "rules", "slow_after", "state", "successes", "until", "window")
+    __slots__ = ("in_a_row", "opened", "probed", "rules", "slow_after", "state", "successes", "window")
 
     def __init__(self, rules: Rules, window: Window) -> None:
         self.window = window
         self.state = _CLOSED
         #: When it last opened.
         self.opened = -inf
-        #: While it is open or half-open: until when all calls are refused.
-        self.until = 0.0
+        #: While it is half-open: when the last probe was let through.
+        self.probed = -inf
         #: Of probes, in a row.
         self.successes = 0
         #: Failures and timeouts since the last success.
@@ -117,12 +117,14 @@ class WindowBreaker(Breaker):
         known = self._keys.get(key)
         if known is None or known.state is _CLOSED:
             return True
-        if now < known.until:
-            return False
-        known.until = now + known.rules.probe_every
         if known.state is _OPEN:
+            if now < known.opened + known.rules.cooling:
+                return False
             known.successes = 0
             self._change(key, known, _HALF_OPEN, now)
+        elif now < known.probed + known.rules.probe_every:
+            return False
+        known.probed = now
         return True
 
     def record(self, key: str, outcome: Outcome, elapsed: float, now: float) -> None:
@@ -170,7 +172,6 @@ class WindowBreaker(Breaker):
 
     def _open(self, key: str, known: _Key, now: float) -> None:
         known.opened = now
-        known.until = now + known.rules.cooling
         self._change(key, known, _OPEN, now)
 
     def _change(self, key: str, known: _Key, after: State, now: float) -> None:
@@ -236,8 +237,8 @@ class WindowBreaker(Breaker):
         """Change settings while calls run: of *key*, or with ``None`` of all keys, as far as these have none of their
         own.
 
-        What was counted stays, and the next failure is judged by the new rules. A key that is switched off
-        (``enabled=False``) is forgotten; all its calls are allowed. Kitex's ``UpdateServiceCBConfig`` and
+        What was counted stays, and the next failure is judged by the new rules; pauses that have begun last as long as
+        the new ones. A key that is switched off (``enabled=False``) is forgotten; all its calls are allowed. Kitex's ``UpdateServiceCBConfig`` and
         ``UpdateInstanceCBConfig``.
 
         :param changes: fields of :class:`Rules`.
