@@ -40,7 +40,7 @@ class Document:
             line = content.count(b"\n", 0, error.start) + 1
             raise ConfigError(f"{name}:{line}: the file is not UTF-8", hint="Save it as UTF-8") from error
         except tomllib.TOMLDecodeError as error:
-            raise _no_toml(name, error) from error
+            raise _no_toml(name, error, last_line=text.rstrip().count("\n") + 1) from error
         self._lines = key_lines(text.replace("\r\n", "\n"))
         for side, table in data.items():
             if side not in _SIDES:
@@ -92,12 +92,11 @@ class Document:
         return f"{self._name}:{self._lines.get(path, 1)}"
 
 
-def _no_toml(name: str, error: tomllib.TOMLDecodeError) -> ConfigError:
+def _no_toml(name: str, error: tomllib.TOMLDecodeError, last_line: int) -> ConfigError:
     found = _PLACE.search(str(error))
-    place = f"{name}:{found[1]}" if found else name
-    return ConfigError(
-        f"{place}: no TOML: {_PLACE.sub('', str(error))}", hint="Mend the line, or what stands before it"
-    )
+    line = int(found[1]) if found else last_line  # without a place it is the end that is missing
+    text = _PLACE.sub("", str(error)).removesuffix(" (at end of document)")
+    return ConfigError(f"{name}:{line}: no TOML: {text}", hint="Mend the line, or what stands before it")
 
 
 def _dotted(path: Path) -> str:
