@@ -95,7 +95,7 @@ async def test_what_no_transport_knows_is_closed_without_an_answer(caplog: pytes
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
         writer.close()
-    assert "no transport knows b'GET / HTTP/1.1" in caplog.text
+    assert "it sends an HTTP/1 request ('GET / HTTP/1.1'), which no transport here knows (line_ONE)" in caplog.text
 
 
 async def test_a_transport_that_asks_for_more_for_ever_is_not_heard_beyond_its_own_bound() -> None:

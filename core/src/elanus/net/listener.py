@@ -16,8 +16,11 @@ from elanus.address import split_address
 from elanus.contracts.limiter import Refusal
 from elanus.contracts.transport import Sniff
 from elanus.errors import LimitExceededError, TransportError
+from elanus.first_bytes import guess
+from elanus.net.tls import accept_tls, handshake_failure
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
 
     from elanus.contracts.limiter import Limiter
@@ -70,9 +73,7 @@ class Listener:
             if address.startswith("unix:"):
                 path = address.removeprefix("unix:")
                 _make_way(path)
-                self._server = await loop.create_unix_server(
-                    lambda: _Newcomer(self), path, backlog=options.backlog, ssl=options.ssl
-                )
+                self._server = await loop.create_unix_server(lambda: _Newcomer(self), path, backlog=options.backlog)
                 self._unix_path = path
                 return address
             host, port = split_address(address)
@@ -81,7 +82,6 @@ class Listener:
                 host or None,
                 port,
                 backlog=options.backlog,
-                ssl=options.ssl,
                 reuse_port=options.reuse_port or None,
             )
         except OSError as error:
@@ -159,6 +159,11 @@ class Listener:
             _tell_left(newcomer.admitted_by, newcomer.peer)
 
     @property
+    def names(self) -> str:
+        """The transports that connections may speak."""
+        return ", ".join(transport.name for transport in self._transports)
+
+    @property
     def link_options(self) -> LinkOptions:
         """What every connection is given."""
         return self._link_options
@@ -213,13 +218,14 @@ class Listener:
 class _Newcomer(asyncio.Protocol):
     """An accepted connection that has not yet shown which protocol it speaks."""
 
-    __slots__ = ("_head", "_listener", "_timer", "_wire", "admitted_by", "peer")
+    __slots__ = ("_handshake", "_head", "_listener", "_timer", "_wire", "admitted_by", "peer")
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._head = b""
         self._wire: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._handshake: asyncio.Task[None] | None = None
         self.peer = ""
         #: Who is told when it is gone: limiters can be replaced while connections live.
         self.admitted_by: Limiter | None = None
@@ -230,13 +236,49 @@ class _Newcomer(asyncio.Protocol):
         if not self._listener.admit(self):
             wire.abort()
             return
+        context = self._listener.link_options.ssl
+        if context is not None:
+            # Not by the listening socket: that keeps to itself which handshakes fail, and why.
+            wire.pause_reading()
+            self._handshake = asyncio.get_running_loop().create_task(self._start_tls(wire, context))
+            return
+        self._await_first_byte()
+
+    def _await_first_byte(self) -> None:
         # Pools connect ahead of use: until its first byte a connection may be idle as long as any other.
         self._close_after(self._listener.link_options.limits.idle_timeout)
 
+    async def _start_tls(self, wire: asyncio.Transport, context: ssl.SSLContext) -> None:
+        limit = self._listener.link_options.limits.sniff_timeout
+        try:
+            secure = await accept_tls(wire, self, context, self._take_head(), limit)
+        except OSError as error:
+            text, level = handshake_failure(error)
+            _log.log(level, "closed a connection from %s: the TLS handshake failed: %s", self.peer, text)
+            self.close()
+            self._listener.discard(self)
+            return
+        self._handshake = None
+        if secure is None or secure.is_closing():  # the peer went away right after the handshake
+            self._listener.discard(self)
+            return
+        self._wire = secure
+        self._await_first_byte()
+        if self._head:  # it came together with the end of the handshake
+            self.data_received(self._take_head())
+
+    def _take_head(self) -> bytes:
+        head, self._head = self._head, b""
+        return head
+
     def data_received(self, data: bytes) -> None:
         self._head = head = self._head + data if self._head else data
+        if self._handshake is not None:
+            return  # TLS is not ready for it
         if not self._listener.sniff(self, head):
-            _log.warning("closed a connection from %s: no transport knows %r", self.peer, head[:16])
+            what, next_step = guess(head)
+            text = "closed a connection from %s: it sends %s, which no transport here knows (%s). %s"
+            _log.warning(text, self.peer, what, self._listener.names, next_step)
             self.close()
         elif self._wire is not None and len(head) == len(data):
             self._close_after(self._listener.link_options.limits.sniff_timeout)

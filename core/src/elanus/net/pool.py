@@ -85,7 +85,11 @@ class Pool:
             async with asyncio.timeout(connect_timeout):
                 connection = await self._transport.connect(address, lane, self._link)
         except TimeoutError as error:
-            raise ConnectFailedError(f"no connection within {connect_timeout:g} s", instance=address) from error
+            raise ConnectFailedError(
+                f"no connection within {connect_timeout:g} s (connect_timeout)",
+                hint="Nothing answers there: check the address, what filters the way, and the load of that server",
+                instance=address,
+            ) from error
         if self.closed:
             self.close_later(connection)
             raise StateError("the client was closed while it connected", hint="Make calls inside of its block")

@@ -52,8 +52,7 @@ _CLOSING_CODES = frozenset(
 _ANSWERED = Event.ANSWERED
 #: The next step when a server closed a connection on which it had said nothing.
 _SILENT_HINT = (
-    "It may want TLS, or speak another protocol: check the port, Client(ssl=...), and the log of that server, "
-    "or it was just stopped"
+    "Look into the log of that server: it was stopped, wants TLS (Client(ssl=...)), or speaks another protocol"
 )
 _REPLY, _EXCEPTION, _STREAM = MessageType.REPLY, MessageType.EXCEPTION, MessageType.STREAM
 
@@ -143,7 +142,7 @@ class TTHeaderConnection(BatchingProtocol, Connection):
         if size > self._most:
             raise LocalProtocolError(
                 f"a request of {size} bytes, over the limit of {self._most}",
-                hint="See the limit frame_bytes",
+                hint="Make it smaller, or raise frame_bytes of Limits on both sides",
             )
         future: asyncio.Future[Payload] = self._loop.create_future()
         call.seq_id = seq_id
@@ -428,8 +427,8 @@ class TTHeaderConnection(BatchingProtocol, Connection):
 
 
 def _why_lost(exc: Exception | None, *, heard: bool) -> str:
-    if isinstance(exc, OSError) and exc.errno:
-        text = f"the connection broke: {os.strerror(exc.errno).lower()}"
-    else:
-        text = f"the connection broke: {exc}" if exc is not None else "the peer closed the connection"
-    return text if heard else f"{text} without a word"
+    early = "" if heard else " before anything came back on it"
+    if exc is None:
+        return f"the peer closed the connection{early}"
+    why = os.strerror(exc.errno).lower() if isinstance(exc, OSError) and exc.errno else str(exc)
+    return f"the connection broke{early}: {why}"

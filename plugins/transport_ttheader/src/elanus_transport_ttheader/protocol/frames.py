@@ -252,7 +252,7 @@ class Receiver(Generic[H]):
         if size > self._limits.frame_bytes:
             raise RemoteProtocolError(
                 f"a frame of {size} bytes, over the limit of {self._limits.frame_bytes}",
-                hint="See the limit frame_bytes",
+                hint="Make it smaller, or raise frame_bytes of Limits on this side",
             )
         return position + size if self._has(data, position, size) else None
 
