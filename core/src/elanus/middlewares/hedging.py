@@ -73,9 +73,19 @@ class Race:
         self._inline = task = asyncio.current_task(self._loop)
         assert task is not None
         before = task.cancelling()
-        self._arm(delay, self._due)
+        self._timer = self._loop.call_later(delay, self._step, self._due)
         try:
-            await self._first(attempt)
+            try:
+                reply = await self._endpoint(attempt)
+            except Exception as error:
+                self._inline = None
+                self._ended(attempt, None, error)
+            else:
+                self._inline = None
+                self._ended(attempt, reply, None)
+            if self._outcome is None:
+                self._waiter = self._loop.create_future()
+                await self._waiter
         except asyncio.CancelledError:
             if attempt is not self._call:
                 self._call.adopt(attempt)
@@ -89,19 +99,6 @@ class Race:
             if self._cut:
                 task.uncancel()  # a room inside made something else of our cancellation
         return self._result()
-
-    async def _first(self, attempt: Call) -> None:
-        try:
-            reply = await self._endpoint(attempt)
-        except Exception as error:
-            self._inline = None
-            self._ended(attempt, None, error)
-        else:
-            self._inline = None
-            self._ended(attempt, reply, None)
-        if self._outcome is None:
-            self._waiter = self._loop.create_future()
-            await self._waiter
 
     def _result(self) -> Any:
         assert self._outcome is not None
@@ -199,7 +196,9 @@ class Race:
 
     def _close(self) -> None:
         """Stop the clock, and cancel whoever still runs. They unwind in the background."""
-        self._arm(None, self._due)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._inline is not None and self._latest is not self._call:
             self._head.end(asyncio.CancelledError())
         tasks, self._tasks = self._tasks, {}

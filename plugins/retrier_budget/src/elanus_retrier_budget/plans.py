@@ -32,7 +32,7 @@ class Lane:
         start. Otherwise it counts how attempts end.
     """
 
-    __slots__ = ("on", "percentage_limit", "policy", "purse", "random", "window")
+    __slots__ = ("on", "percentage_limit", "policy", "purse", "random", "same_instance", "window")
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class Lane:
         percentage_limit: bool,
     ) -> None:
         self.policy = policy
+        self.same_instance = policy.same_instance
         self.on = on
         self.window = window
         self.purse = purse
@@ -101,7 +102,7 @@ class _LanePlan(Plan):
         self._lane = lane
         self._since = now
         self._count = 0
-        if lane.policy.same_instance:
+        if lane.same_instance:
             self.same_instance = True
 
 
