@@ -82,8 +82,9 @@ class Dispatcher(ABC):
     def dispatch(self, call: Call, reply: Reply) -> asyncio.Task[None] | None:
         """Run the handler of a call whose ``argument_payload`` (or, for a stream, ``stream``) is set.
 
-        *reply* is called exactly once, for oneway methods too, unless the task is cancelled. Returns ``None`` when it
-        was called already, or else the task, which is kept only to cancel it when the peer is gone.
+        *reply* is called exactly once, for oneway methods too; a task that was cancelled may call it and may not, and
+        the answer is dropped then. Returns ``None`` when it was called already, or else the task, which is kept only to
+        cancel it when the peer is gone.
         """
 
 

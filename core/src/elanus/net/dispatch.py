@@ -88,6 +88,7 @@ class HandlerDispatcher(Dispatcher):
         #: Calls in flight, each with the task that runs it.
         self.running: dict[Call, asyncio.Task[None]] = {}
         self._idle: asyncio.Future[None] | None = None
+        self._cutting = False
         #: Nobody wants to wait for calls in flight any longer.
         self.hurried = False
 
@@ -132,9 +133,9 @@ class HandlerDispatcher(Dispatcher):
         except ElanusError as error:
             problem = error
         except asyncio.CancelledError:
-            task = self.running[call]
-            if task.cancelling():
-                raise  # the peer is gone or the server stops; nobody reads an answer
+            if self._cutting:
+                raise  # the end of the connection tells whoever still waits
+            # Either that, or the peer is gone: then its transport drops the answer. The task cannot tell the two apart.
             problem = ApplicationError(ApplicationError.INTERNAL_ERROR, "the handler cancelled itself")
             problem.__cause__ = RpcCancelledError("the handler raised CancelledError")
         finally:
@@ -168,6 +169,7 @@ class HandlerDispatcher(Dispatcher):
             await asyncio.wait([self._idle], timeout=timeout)
             self._idle = None
         left = list(self.running.values())
+        self._cutting = True
         for task in left:
             task.cancel()
         if left:
