@@ -30,6 +30,7 @@ Memory does not grow with the number of calls: histograms instead of lists. Some
 
 from __future__ import annotations
 
+from elanus.testing.simulation.comparing import compare
 from elanus.testing.simulation.fleet import Cold, Fault, Group
 from elanus.testing.simulation.latency import Constant, Exponential, Latency, LogNormal, Mixture
 from elanus.testing.simulation.load import Evenly, Kind, Load, Poisson, Users
@@ -55,5 +56,6 @@ __all__ = [
     "Poisson",
     "Report",
     "Users",
+    "compare",
     "simulate",
 ]

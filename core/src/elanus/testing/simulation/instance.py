@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from elanus.testing.simulation.loop import SimulationLoop
     from elanus.testing.simulation.wire import SimulatedConnection
 
-__all__ = ["Job", "SimulatedInstance", "Workers"]
+__all__ = ["Job", "QueueFullError", "SimulatedInstance", "Workers"]
 
 
 class Job:
@@ -192,14 +192,16 @@ class SimulatedInstance:
             return
         job = Job(seconds, lambda: self._loop.at(self._loop.now + self.way, connection.answer, reply, error))
         if not self.workers.add(job):
-            self._loop.at(self._loop.now + self.way, connection.answer, reply, queue_full(self), True)
+            self._loop.at(self._loop.now + self.way, connection.answer, reply, QueueFullError(self.group.queue), True)
         elif self.group.cancels:
             connection.jobs[reply] = job
 
 
-def queue_full(instance: SimulatedInstance) -> ElanusError:
+class QueueFullError(ApplicationError):
     """What a caller gets who finds no place in the queue."""
-    return ApplicationError(ApplicationError.INTERNAL_ERROR, f"request over limit: {instance.group.queue} calls wait")
+
+    def __init__(self, queue: int | None) -> None:
+        super().__init__(ApplicationError.INTERNAL_ERROR, f"request over limit: {queue} calls wait")
 
 
 def _bound(queue: int | None) -> float:

@@ -138,3 +138,6 @@ class SimulationLoop(asyncio.BaseEventLoop):
         self._due.clear()
         self._soon.clear()
         super().close()
+
+    def __del__(self) -> None:
+        """One that never ran has nothing to close, and so no reason to warn."""

@@ -27,12 +27,13 @@ PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 class Cost:
     """What a run has cost. The only part of a report that differs from run to run.
 
-    :param seconds: of real time.
+    :param seconds: of real time; *cpu_seconds*: in which this process worked.
     :param steps: callbacks of the loop.
     :param memory_bytes: the most that the process has had, up to now.
     """
 
     seconds: float
+    cpu_seconds: float
     steps: int
     memory_bytes: int
 

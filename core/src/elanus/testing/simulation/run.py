@@ -211,7 +211,7 @@ class _Simulation:
 
     def run(self) -> Report:
         """Run it to its end."""
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         gc.collect()
         gc.freeze()  # what there is now stays; looking through it again and again finds nothing
         try:
@@ -220,7 +220,7 @@ class _Simulation:
                 steps = self._loop.steps
         finally:
             gc.unfreeze()
-        cost = Cost(time.perf_counter() - began, steps, _peak_memory())
+        cost = Cost(time.perf_counter() - began, time.process_time() - worked, steps, _peak_memory())
         return Report.of(self.recorder, self._instances, self._interval, self._unfinished, cost)
 
     async def _main(self) -> None:

@@ -10,7 +10,7 @@ from elanus.deadline import after
 from elanus.errors import ApplicationError, ElanusError
 from elanus.options import CallOptions
 from elanus.server import Server
-from elanus.testing.simulation.instance import Job, queue_full
+from elanus.testing.simulation.instance import Job, QueueFullError
 from elanus.testing.simulation.wire import NAME
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ class Served:
         else:
             job = Job(seconds, finish)
             if not instance.workers.add(job):
-                full = queue_full(instance)
-                full.phase = "limit"
-                raise full
+                raise QueueFullError(instance.group.queue)
             try:
                 await done
             finally:
@@ -97,7 +95,7 @@ class Served:
             if getattr(error, "cut", False):
                 connection.lose("the server closed the connection")
                 return
-            refused = error is not None and error.phase == "limit"
+            refused = error is not None and (error.phase == "limit" or isinstance(error.__cause__, QueueFullError))
             self._loop.at(self._loop.now + self._instance.way, connection.answer, reply, _copied(error), refused)
 
         task = dispatcher.dispatch(arrived, answer)
