@@ -35,6 +35,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--idle", type=int, nargs="?", const=10_000, help="measure so many idle connections instead")
     parser.add_argument("--import", dest="imports", action="store_true", help="measure import times instead")
     parser.add_argument("--discovery", action="store_true", help="measure a large fleet in a real etcd instead")
+    parser.add_argument("--policies", nargs="?", const="*", help="measure decisions of policies instead: 'balancer*'")
     parser.add_argument("--profile", nargs="?", const=OURS[0], help="profile a row of Python peers instead")
     parser.add_argument("--profile-seconds", type=float, default=10.0, help="for how long it is sampled")
     return parser.parse_args(arguments)
@@ -55,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .discovery import measure_discovery
 
             lines = measure_discovery()
+        elif options.policies is not None:
+            from .policies import policies
+
+            lines = policies(options.policies.split(","))
         elif options.profile is not None:
             plan = Plan(
                 chosen([options.profile])[:1],

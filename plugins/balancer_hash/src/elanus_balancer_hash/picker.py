@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from itertools import accumulate
+from math import inf
 from typing import TYPE_CHECKING
 
 from elanus.contracts.balancer import Picker
@@ -104,12 +105,13 @@ class HashPicker(Picker):
 
 
 class _Load:
-    """The calls in flight at one instance, or at all."""
+    """The calls in flight at one instance, or at all; of an instance, also what it is at present."""
 
-    __slots__ = ("calls", "weight")
+    __slots__ = ("calls", "instance", "weight")
 
-    def __init__(self) -> None:
+    def __init__(self, instance: Instance | None = None) -> None:
         self.calls = 0
+        self.instance = instance
         self.weight = 0
 
 
@@ -134,49 +136,52 @@ class BoundedHashPicker(HashPicker):
         super().__init__(ring, key, keyless)
         known: dict[str, _Load] = {} if previous is None else previous._load_of
         self._total: _Load = _Load() if previous is None else previous._total
-        self._load_of: dict[str, _Load] = {
-            instance.address: known.get(instance.address) or _Load() for instance in ring.order
-        }
+        self._load_of: dict[str, _Load] = {}
+        #: By slot. Slots that nobody has are in no record.
+        self._loads = [self._total] * len(ring.instances)
         for instance in ring.order:
-            self._load_of[instance.address].weight = instance.weight
-        self._loads = [None if instance is None else self._load_of[instance.address] for instance in ring.instances]
+            load = self._load_of[instance.address] = known.get(instance.address) or _Load()
+            load.instance, load.weight = instance, instance.weight
+            self._loads[ring.slots[instance.address]] = load
         self._factor = factor / sum(instance.weight for instance in ring.order)
 
     def pick(self, call: Call, excluded: Container[Instance], now: float) -> Instance | None:
-        data = key_bytes(self._key(call), call)
+        key = self._key(call)
+        data = key.encode("utf-8", "surrogatepass") if type(key) is str else key_bytes(key, call)
         if not data:
             instance = self._pick_keyless(excluded)
             return None if instance is None else self._started(instance)
-        index = self.ring.index(data)
-        slot = self._points[index] & self._mask
-        load, total = self._loads[slot], self._total
-        assert load is not None
-        instance = self._instances[slot]
-        if load.calls < self._factor * (total.calls + 1) * load.weight and instance not in excluded:
-            load.calls += 1
-            total.calls += 1
-            return instance
-        return self._next_with_room(index, excluded)
+        index = bisect_left(self._points, self._place(data) & self._kept | TOP)
+        if index > self._last:
+            index = 0
+        load, total = self._loads[self._points[index] & self._mask], self._total
+        instance = load.instance
+        if load.calls >= self._factor * (total.calls + 1) * load.weight or instance in excluded:
+            return self._next_with_room(index, excluded)
+        load.calls += 1
+        total.calls += 1
+        return instance
 
     def _next_with_room(self, index: int, excluded: Container[Instance]) -> Instance | None:
         bound = self._factor * (self._total.calls + 1)
-        points, mask, instances = self._points, self._mask, self._instances
+        points, mask = self._points, self._mask
+        instance: Instance | None
         for step in range(index + 1, index + _STEPS):
-            slot = points[step % len(points)] & mask
-            load, instance = self._loads[slot], instances[slot]
-            if load is not None and load.calls < bound * load.weight and instance not in excluded:
-                return None if instance is None else self._started(instance)
-        instance = self._roomiest(index, excluded)
+            load = self._loads[points[step % len(points)] & mask]
+            instance = load.instance
+            if load.calls < bound * load.weight and instance not in excluded:
+                break
+        else:
+            instance = self._roomiest(excluded)
         return None if instance is None else self._started(instance)
 
-    def _roomiest(self, index: int, excluded: Container[Instance]) -> Instance | None:
+    def _roomiest(self, excluded: Container[Instance]) -> Instance | None:
         """The least loaded for its weight of those not excluded: all that are near are full."""
         best: Instance | None = None
-        least = float("inf")
-        for instance in self.ring.order:
-            load = self._load_of[instance.address]
-            if load.calls / load.weight < least and instance not in excluded:
-                best, least = instance, load.calls / load.weight
+        least = inf
+        for load in self._load_of.values():
+            if load.calls / load.weight < least and load.instance not in excluded:
+                best, least = load.instance, load.calls / load.weight
         return best
 
     def _started(self, instance: Instance) -> Instance:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from elanus.contracts.balancer import Picker
 from elanus.service import Instance
-from elanus_balancer_locality.tiers import Tiers, learns
+from elanus_balancer_locality.tiers import Tier, Tiers, learns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
@@ -45,10 +45,14 @@ class LocalityPicker(Picker):
         self.tiers = tiers
         self._instances = instances
         self._settings = settings
+        self._spill_below = settings.spill_below
         self._random = random.random
         self._make = make
         self._filter_by = settings.filter_by
         self._by_tag: dict[tuple[str, str], list[Instance]] | None = None
+        #: By the identity of an instance that was picked: the instance, which keeps its identity from being used
+        #: again, and who picked it. Equal ones of several pickers are different objects. ``None``: nobody learns.
+        self._owners: dict[int, tuple[Instance, Picker]] | None = None
         self.tag_sets: dict[TagSet, Tiers] = {}
         for tags, before in tag_sets.items():
             self.tag_sets[tags] = self._chosen(tags, before)
@@ -58,26 +62,27 @@ class LocalityPicker(Picker):
         tiers = self._tagged(tags) if tags and self._filter_by != () else self.tiers
         if not tiers.all:
             return None
-        index = tiers.spilled(self._settings.spill_below, self._random(), now) if tiers.spills else 0
-        instance = tiers.all[index].picker.pick(call, excluded, now)
-        if instance is not None:
-            self._picked(instance, tiers.all[index].picker)
-            return instance
-        return self._pick_elsewhere(tiers, index, call, excluded, now)
+        tier = tiers.all[0]
+        if tiers.spills and tier.picker.available(now) < self._spill_below:
+            tier = tiers.spilled(self._spill_below, self._random(), now)
+        instance = tier.picker.pick(call, excluded, now)
+        if instance is None:
+            return self._pick_elsewhere(tiers, tier, call, excluded, now)
+        if self._owners is not None and id(instance) not in self._owners:
+            self._owners[id(instance)] = (instance, tier.picker)
+        return instance
 
     def _pick_elsewhere(
-        self, tiers: Tiers, but: int, call: Call, excluded: Container[Instance], now: float
+        self, tiers: Tiers, but: Tier, call: Call, excluded: Container[Instance], now: float
     ) -> Instance | None:
         """From the nearest tier that has somebody left."""
-        for index, tier in enumerate(tiers.all):
-            instance = None if index == but else tier.picker.pick(call, excluded, now)
+        for tier in tiers.all:
+            instance = None if tier is but else tier.picker.pick(call, excluded, now)
             if instance is not None:
-                self._picked(instance, tier.picker)
+                if self._owners is not None:
+                    self._owners[id(instance)] = (instance, tier.picker)
                 return instance
         return None
-
-    def _picked(self, instance: Instance, picker: Picker) -> None:
-        """*picker* has picked *instance*."""
 
     def available(self, now: float) -> float:
         return self.tiers.available(now)
@@ -124,6 +129,8 @@ class LocalityPicker(Picker):
 class LearningLocalityPicker(LocalityPicker):
     """As :class:`LocalityPicker`, for inner pickers that want to be told how attempts end."""
 
+    _owners: dict[int, tuple[Instance, Picker]]
+
     def __init__(
         self,
         instances: Sequence[Instance],
@@ -134,13 +141,7 @@ class LearningLocalityPicker(LocalityPicker):
         tag_sets: Mapping[TagSet, Tiers | None],
     ) -> None:
         super().__init__(instances, settings, random, make, tiers, tag_sets)
-        #: By the identity of an instance that was picked: the instance, which keeps its identity from being used
-        #: again, and who picked it. Equal ones of several pickers are different objects.
-        self._owners: dict[int, tuple[Instance, Picker]] = {}
-
-    def _picked(self, instance: Instance, picker: Picker) -> None:
-        if id(instance) not in self._owners:
-            self._owners[id(instance)] = (instance, picker)
+        self._owners = {}
 
     def finished(self, instance: Instance, error: BaseException | None, elapsed: float, now: float) -> None:
         owner = self._owners.get(id(instance))

@@ -99,8 +99,8 @@ class Tiers:
             return 1.0
         return sum(tier.picker.available(now) * tier.weight for tier in self.all) / self.weight
 
-    def spilled(self, spill_below: float, drawn: float, now: float) -> int:
-        """The index of the tier for one call.
+    def spilled(self, spill_below: float, drawn: float, now: float) -> Tier:
+        """The tier for one call.
 
         A tier takes all calls while *spill_below* of its weight is available, and fewer in proportion below that; the
         rest goes on to the next one. When all together cannot take all calls, each takes its part.
@@ -116,11 +116,11 @@ class Tiers:
             if left <= 0:
                 break
         drawn *= sum(taken)
-        for index, part in enumerate(taken):
+        for tier, part in zip(self.all, taken, strict=False):
             if drawn < part:
-                return index
+                return tier
             drawn -= part
-        return 0
+        return self.all[0]
 
 
 def _by_level(instances: Sequence[Instance], levels: Sequence[Level]) -> list[list[Instance]]:

@@ -1,0 +1,223 @@
+"""What a decision of a policy costs: microseconds an operation, in one process, with nothing around it.
+
+To add rows, write a function that returns cases, as :func:`balancers` does, and name it in :func:`cases`.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from itertools import cycle, repeat
+from statistics import median
+
+from elanus.call import Call
+from elanus.contracts.balancer import Balancer, Picker
+from elanus.errors import PluginError
+from elanus.plugins import installed_plugins
+from elanus.service import Instance
+from elanus.testing.calls import make_call
+
+__all__ = ["Case", "Timed", "cases", "policies"]
+
+#: What is timed: one decision.
+Operation = Callable[[], object]
+
+_INSTANCES = 10_000
+#: Operations after which a case may settle.
+_BATCH = 100
+#: Windows of each case; medians are shown, since a window may meet somebody else's work.
+_WINDOWS = 9
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What a case times.
+
+    :param operation: one decision.
+    :param besides: what an operation does besides, such as taking the next call: its time is taken off.
+    :param settle: done after each hundred operations, and not timed: ends the calls that were begun, for instance.
+    """
+
+    operation: Operation
+    besides: Operation = _nothing
+    settle: Operation = _nothing
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table.
+
+    :param prepare: does beforehand all that shall not be timed.
+    :param aim_us: microseconds that it should stay under.
+    :param times: operations in a window.
+    """
+
+    name: str
+    prepare: Callable[[], Timed]
+    aim_us: float | None = None
+    times: int = 20_000
+
+
+def cases() -> list[Case]:
+    """All rows, in the order of the table."""
+    return [*balancers()]
+
+
+def policies(patterns: Sequence[str] = ()) -> list[str]:
+    """Measure the cases whose names fit any of *patterns* (all without one), and give the table as lines.
+
+    A case whose plugin is not installed is left out, and the table says so.
+    """
+    lines = [f"{'':50} {'us':>10}   aim"]
+    for case in cases():
+        if patterns and not any(fnmatch(case.name, pattern) for pattern in patterns):
+            continue
+        try:
+            timed = case.prepare()
+        except PluginError as error:
+            lines.append(f"{case.name:50} left out: {error.message}")
+            continue
+        each = _time(timed.operation, timed.settle, case.times) - _time(timed.besides, _nothing, case.times)
+        verdict = "" if case.aim_us is None else f"{'' if each < case.aim_us else 'MISSED: '}< {case.aim_us:g}"
+        lines.append(f"{case.name:50} {each:10,.2f}   {verdict}".rstrip())
+    return lines
+
+
+def _time(operation: Operation, settle: Operation, times: int) -> float:
+    """Microseconds an operation: the median of some windows."""
+    batch = min(times, _BATCH)
+    windows = []
+    for _ in range(_WINDOWS if times > 1 else 3):
+        taken = 0.0
+        for _ in range(times // batch):
+            started = time.perf_counter()
+            for _ in repeat(None, batch):
+                operation()
+            taken += time.perf_counter() - started
+            settle()
+        windows.append(taken / times * 1e6)
+    return median(windows)
+
+
+# -- balancers ----------------------------------------------------------------------------------------------------
+
+_BALANCERS: dict[str, tuple[object, float]] = {
+    "weighted": ("weighted", 2.0),
+    "weighted_interleaved": ("weighted_interleaved", 2.0),
+    "weighted_random": ("weighted_random", 2.0),
+    "weighted_alias": ("weighted_alias", 2.0),
+    "hash": (("hash", {"key": "metadata:user"}), 3.0),
+    "hash (bounded)": (("hash", {"key": "metadata:user", "load_factor": 1.25}), 3.0),
+    "hash (ketama)": (("hash", {"key": "metadata:user", "placement": "ketama"}), 3.0),
+    "latency": ("latency", 2.0),
+    "locality over weighted": (("locality", {"inner": "weighted", "prefer": {"zone": "a"}}), 2.0),
+    "locality over latency": (("locality", {"inner": "latency", "prefer": {"zone": "a"}}), 2.0),
+}
+
+
+def balancers() -> list[Case]:
+    """Of every balancer: a pick, what comes after the call, a first picker, and one after a change."""
+    found = []
+    for name, (choice, aim_us) in _BALANCERS.items():
+        found += [
+            Case(f"balancer {name}: pick", _picking(choice), aim_us),
+            Case(f"balancer {name}: pick and finished", _calling(choice)),
+            Case(f"balancer {name}: first picker", _making(choice), times=1),
+            Case(f"balancer {name}: picker after one change", _changing(choice), times=1),
+        ]
+    return found
+
+
+def _fleet() -> list[Instance]:
+    """10,000 instances in three zones, of weights 1 to 10."""
+    return [
+        Instance(f"10.0.{number >> 8}.{number & 255}:8888", 1 + number % 10, {"zone": "abc"[number % 3]})
+        for number in range(_INSTANCES)
+    ]
+
+
+def _balancer(choice: object) -> Balancer:
+    balancer: Balancer = installed_plugins().select("balancer", choice)
+    return balancer
+
+
+def _calls() -> Iterator[Call]:
+    """Calls of 4,096 users, again and again."""
+    calls = []
+    for number in range(4_096):
+        call = make_call()
+        call.metadata = call.metadata.with_transient({"user": f"user-{number}"})
+        calls.append(call)
+    return cycle(calls)
+
+
+def _picking(choice: object) -> Callable[[], Timed]:
+    """Picks, with up to a hundred calls in flight."""
+
+    def prepare() -> Timed:
+        picker, calls, instants = _balancer(choice).picker(_fleet()), _calls(), _instants()
+        pick = picker.pick
+        running: list[Instance | None] = []
+
+        def settle() -> None:
+            now = next(instants)
+            for instance in running:
+                assert instance is not None
+                picker.finished(instance, None, 0.004, now)
+            running.clear()
+
+        return Timed(
+            operation=lambda: running.append(pick(next(calls), (), next(instants))),
+            besides=lambda: (next(calls), next(instants)),
+            settle=settle,
+        )
+
+    return prepare
+
+
+def _calling(choice: object) -> Callable[[], Timed]:
+    """Picks, and the word that the call has ended where the picker wants it: as the resolve room does."""
+
+    def prepare() -> Timed:
+        picker, calls, instants = _balancer(choice).picker(_fleet()), _calls(), _instants()
+        learns = type(picker).finished is not Picker.finished
+
+        def call() -> None:
+            now = next(instants)
+            instance = picker.pick(next(calls), (), now)
+            if learns and instance is not None:
+                picker.finished(instance, None, 0.004, now + 0.004)
+
+        return Timed(call, besides=lambda: (next(calls), next(instants)))
+
+    return prepare
+
+
+def _instants() -> Iterator[float]:
+    """20,000 calls a second."""
+    now = 1_000.0
+    while True:
+        now += 5e-5
+        yield now
+
+
+def _making(choice: object) -> Callable[[], Timed]:
+    def prepare() -> Timed:
+        balancer, instances = _balancer(choice), _fleet()
+        return Timed(lambda: balancer.picker(instances))
+
+    return prepare
+
+
+def _changing(choice: object) -> Callable[[], Timed]:
+    def prepare() -> Timed:
+        balancer, instances = _balancer(choice), _fleet()
+        pickers = [balancer.picker(instances)]
+        sets = cycle((instances[1:], instances))
+        return Timed(lambda: pickers.append(balancer.picker(next(sets), pickers.pop())))
+
+    return prepare
