@@ -72,18 +72,18 @@ def policies(patterns: Sequence[str] = ()) -> list[str]:
 
     A case whose plugin is not installed is left out, and the table says so.
     """
-    lines = [f"{'':50} {'us':>10}   aim"]
+    lines = [f"{'':56} {'us':>10}   aim"]
     for case in cases():
         if patterns and not any(fnmatch(case.name, pattern) for pattern in patterns):
             continue
         try:
             timed = case.prepare()
         except PluginError as error:
-            lines.append(f"{case.name:50} left out: {error.message}")
+            lines.append(f"{case.name:56} left out: {error.message}")
             continue
         each = _time(timed.operation, timed.settle, case.times) - _time(timed.besides, _nothing, case.times)
         verdict = "" if case.aim_us is None else f"{'' if each < case.aim_us else 'MISSED: '}< {case.aim_us:g}"
-        lines.append(f"{case.name:50} {each:10,.2f}   {verdict}".rstrip())
+        lines.append(f"{case.name:56} {each:10,.2f}   {verdict}".rstrip())
     return lines
 
 
