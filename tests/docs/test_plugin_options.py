@@ -9,6 +9,7 @@ import pytest
 import elanus_registry_consul.settings
 import elanus_registry_etcd.settings
 from elanus.reconcile import Rhythm
+from elanus_breaker_window import WindowSettings
 from elanus_registry_file import FileSettings
 from elanus_resolver_dns import DnsSettings
 from tests.docs.pages import ROOT, sections, tables
@@ -25,6 +26,7 @@ _SETTINGS: dict[str, dict[str, type]] = {
         "resolver": elanus_registry_consul.settings.ResolverSettings,
     },
     "resolver_dns": {"resolver": DnsSettings},
+    "breaker_window": {"breaker": WindowSettings},
 }
 
 

@@ -107,7 +107,8 @@ def elanus_balancers() -> Sequence[Provider[Balancer]]:  # type: ignore[empty-bo
 
 @hookspec
 def elanus_breakers() -> Sequence[Provider[Breaker]]:  # type: ignore[empty-body]
-    """Offer breakers, selected by ``Client(service_breaker="<name>")`` and ``Client(instance_breaker="<name>")``.
+    """Offer breakers, selected by ``Client(service_breaker="<name>")``, ``Client(instance_breaker="<name>")`` and
+    ``Server(breaker="<name>")``.
 
     Called once per process, when the first breaker is named.
 

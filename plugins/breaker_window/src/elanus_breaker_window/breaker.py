@@ -238,8 +238,8 @@ class WindowBreaker(Breaker):
         own.
 
         What was counted stays, and the next failure is judged by the new rules; pauses that have begun last as long as
-        the new ones. A key that is switched off (``enabled=False``) is forgotten; all its calls are allowed. Kitex's ``UpdateServiceCBConfig`` and
-        ``UpdateInstanceCBConfig``.
+        the new ones. A key that is switched off (``enabled=False``) is forgotten; all its calls are allowed. Kitex's
+        ``UpdateServiceCBConfig`` and ``UpdateInstanceCBConfig``.
 
         :param changes: fields of :class:`Rules`.
         :raises ConfigError: an unknown field, or a value that makes no sense; then nothing is changed.
