@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import click
-import pytest
 
 import elanus
 import elanus.testing
@@ -16,14 +15,6 @@ from elanus_transport_ttheader.options import TTHeaderOptions
 from tests.docs.pages import ROOT, sections, tables
 
 _MANUAL = ROOT / "docs/manual.md"
-_OPTIONS = (
-    elanus.CallOptions,
-    elanus.ClientOptions,
-    elanus.PoolOptions,
-    elanus.WarmUp,
-    elanus.ServerOptions,
-    elanus.Limits,
-)
 
 
 def _marked(mark: str, page: Path = _MANUAL) -> list[list[str]]:
@@ -35,19 +26,6 @@ def _marked(mark: str, page: Path = _MANUAL) -> list[list[str]]:
 
 def _code(cell: str) -> str:
     return cell.strip("*").strip("`")
-
-
-@pytest.mark.parametrize("options", _OPTIONS, ids=lambda cls: cls.__name__)
-def test_options(options: type) -> None:
-    rows = _marked(f"options: {options.__name__}")
-    default = options()
-    hidden = {"sources", "writer"}
-    wanted = {item.name: getattr(default, item.name) for item in dataclasses.fields(options) if item.name not in hidden}
-    names = {name: getattr(elanus, name) for name in elanus.__all__}
-    told = {_code(row[0]): eval(_code(row[1]), names) for row in rows}
-    assert told == wanted
-    assert list(told) == list(wanted), "the order of the table is not that of the class"
-    assert all(len(row) == 5 and row[4] for row in rows)
 
 
 def test_options_of_the_transport() -> None:

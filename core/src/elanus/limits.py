@@ -17,21 +17,24 @@ class Limits:
     :exc:`~elanus.CodecError` where the connection can go on. Every value must be at least 1.
     """
 
-    #: Bytes of one frame, header included. Kitex has no limit by default; its own examples use 16 MiB.
+    #: Bytes of one frame, header included. Kitex has no limit by default; its own examples use 16 MiB. Kitex:
+    #: unlimited.
     frame_bytes: int = 16 * 1024 * 1024
     #: Bytes of a frame's header part. TTHeader's own bound is 4 * 65535; peers older than December 2025 stop at 64 KiB.
+    #: Kitex: 262140.
     header_bytes: int = 256 * 1024
-    #: Structs and containers inside one another. Kitex's skip stops at the same depth.
+    #: Structs and containers inside one another. Kitex's skip stops at the same depth. Kitex: 64.
     depth: int = 64
-    #: Elements of one list, set or map.
+    #: Elements of one list, set or map. Kitex: unlimited.
     container_items: int = 1_000_000
-    #: Bytes of one string or binary value.
+    #: Bytes of one string or binary value. Kitex: unlimited.
     string_bytes: int = 16 * 1024 * 1024
-    #: Connections that one server holds at once.
+    #: Connections that one server holds at once. Kitex: unlimited.
     connections: int = 20_000
-    #: Calls in flight on one connection, and requests read ahead on one that must be answered in order.
+    #: Calls in flight on one connection, and requests read ahead on one that must be answered in order. Kitex:
+    #: unlimited.
     calls_per_connection: int = 1_024
-    #: Calls in flight in one server.
+    #: Calls in flight in one server. Kitex: unlimited.
     calls: int = 10_000
     #: Bytes that wait to be written to one peer before reading from it pauses.
     write_buffer_bytes: int = 256 * 1024

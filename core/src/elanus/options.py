@@ -62,9 +62,11 @@ _MIDDLEWARES = {
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """What a ``timeout_provider`` answers, in seconds; ``None`` leaves a value as it is."""
+    """What a ``timeout_provider`` answers; ``None`` leaves a value as it is."""
 
+    #: Seconds for each attempt (Kitex's RPC timeout).
     attempt_timeout: float | None = None
+    #: Seconds for making a connection.
     connect_timeout: float | None = None
 
 
@@ -76,22 +78,24 @@ class PoolOptions:
     """
 
     #: ``True``: connections are kept and used again. ``False``: one connection per call (Kitex's short connection).
+    #: Kitex: long connections.
     keep: bool = True
-    #: Idle connections kept per instance.
+    #: Idle connections kept per instance. Kitex: 10.
     idle: int = 10
-    #: Connections per instance that stay open when nobody uses them, and are opened again when they are lost.
+    #: Connections per instance that stay open when nobody uses them, and are opened again when they are lost. Kitex: 0.
     idle_min: int = 0
-    #: Idle connections kept in all.
+    #: Idle connections kept in all. Kitex: 100.
     idle_in_all: int = 1_000
-    #: Seconds after which an idle connection is closed.
+    #: Seconds after which an idle connection is closed. Kitex: 60.
     idle_timeout: float = 60.0
-    #: Seconds after which a connection takes no more calls, less up to a tenth; ``None`` is no limit.
+    #: Seconds after which a connection takes no more calls, less up to a tenth; ``None`` is no limit. Kitex: none.
     max_age: float | None = None
-    #: Open connections per instance; a call that finds all of them busy waits for one.
+    #: Open connections per instance; a call that finds all of them busy waits for one. Kitex: unlimited.
     open: int = 1_000
-    #: Open connections in all; a call that needs one more waits until another instance's is free.
+    #: Open connections in all; a call that needs one more waits until another instance's is free. Kitex: unlimited.
     open_in_all: int = 10_000
     #: Connections among which calls take turns, where a connection takes many calls at once (Kitex's mux connections).
+    #: Kitex: ``WithMuxConnection``.
     connections: int = 1
 
     def __post_init__(self) -> None:
@@ -109,15 +113,16 @@ class PoolOptions:
 class WarmUp:
     """What a client does before its first call: look its instances up, and connect to them."""
 
-    #: Connections made to each instance.
+    #: Connections made to each instance. Kitex: ``ConnNum``.
     connections: int = 1
-    #: Connections that are being made at once.
+    #: Connections that are being made at once. Kitex: ``Parallel``.
     parallel: int = 8
-    #: Addresses to connect to; by default those that the look-up gives.
+    #: Addresses to connect to; by default those that the look-up gives. Kitex: ``Targets``.
     targets: tuple[str, ...] = ()
-    #: Further destinations to look up, for other clients of this process with the same resolver.
+    #: Further destinations to look up, for other clients of this process with the same resolver. Kitex: ``Dests``.
     names: tuple[str, ...] = ()
-    #: ``"ignore"``, log a ``"warning"`` or an ``"error"``, or ``"fail"``: then the client does not start.
+    #: ``"ignore"``, log a ``"warning"`` or an ``"error"``, or ``"fail"``: then the client does not start. Kitex:
+    #: ``ErrorHandling``.
     on_error: str = "warning"
 
     def __post_init__(self) -> None:
@@ -130,21 +135,24 @@ class WarmUp:
 class CallOptions:
     """What can differ from call to call. Set with :meth:`elanus.Client.with_options`."""
 
-    #: Seconds for the whole call, all attempts included; ``math.inf``: no limit, whatever the client says.
+    #: Seconds for the whole call, all attempts included; ``math.inf``: no limit, whatever the client says. Kitex: none.
     timeout: float | None = None
-    #: Seconds for each attempt (Kitex's RPC timeout); ``math.inf`` as for *timeout*.
+    #: Seconds for each attempt (Kitex's RPC timeout); ``math.inf`` as for *timeout*. Kitex: ``callopt.WithRPCTimeout``.
     attempt_timeout: float | None = None
-    #: Seconds for making a connection.
+    #: Seconds for making a connection. Kitex: ``callopt.WithConnectTimeout``.
     connect_timeout: float | None = None
-    #: Call this address instead of one that discovery gives.
+    #: Call this address instead of one that discovery gives. Kitex: ``callopt.WithHostPort``.
     target: str | None = None
-    #: Tags of the wanted instance; balancers and routers may look at them.
+    #: Tags of the wanted instance; balancers and routers may look at them. Kitex: ``callopt.WithTag``.
     tags: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    #: Metadata; a plain mapping is transient metadata. Kitex: ``metainfo``.
     metadata: Metadata = EMPTY_METADATA
-    #: Further headers of the request, for transports that have them: text keys, and integer keys for TTHeader.
+    #: Further headers of the request, for transports that have them: text keys, and integer keys for TTHeader. Kitex: a
+    #: MetaHandler.
     headers: Mapping[str | int, str] = field(default_factory=lambda: _NO_HEADERS)
+    #: An id for logs; a handler's own calls pass it on. Kitex: TTHeader key 2.
     log_id: str = ""
-    #: Middlewares of these calls only, inside of the unary or stream ones.
+    #: Middlewares of these calls only, inside of the unary or stream ones. Kitex: ``client.WithContextMiddlewares``.
     middlewares: tuple[Middleware, ...] = ()
 
     def merged(self, values: Mapping[str, Any]) -> CallOptions:
@@ -238,58 +246,74 @@ class ClientOptions(Sourced):
         }
     )
 
-    #: The name of the destination in discovery; by default the IDL's service name.
+    #: The name of the destination in discovery; by default the IDL's service name. Kitex: required.
     name: str = ""
-    #: Fixed addresses instead of discovery: ``"host:port"``, ``"[v6]:port"``, ``"unix:/path"``.
+    #: Fixed addresses instead of discovery: ``"host:port"``, ``"[v6]:port"``, ``"unix:/path"``. Kitex: none.
     targets: tuple[str, ...] = ()
     #: This service's own name, which servers get to see; by default that of the running server's handler, if any.
+    #: Kitex: empty.
     caller: str = ""
-    #: Seconds for a whole call, all attempts included; ``None`` is no limit.
+    #: Seconds for a whole call, all attempts included; ``None`` is no limit. Kitex: no such.
     timeout: float | None = None
-    #: Seconds for each attempt (Kitex's RPC timeout); ``None`` is no limit.
+    #: Seconds for each attempt (Kitex's RPC timeout); ``None`` is no limit. Kitex: none.
     attempt_timeout: float | None = None
     #: Seconds for making a connection. Kitex: 0.05.
     connect_timeout: float = 1.0
-    #: Seconds that a started frame may stall before its connection counts as dead.
+    #: Seconds that a started frame may stall before its connection counts as dead. Kitex: 5.
     read_write_timeout: float = 5.0
-    #: Asked for each attempt; what it answers counts where neither the call nor the client sets a value.
+    #: Asked for each attempt; what it answers counts where neither the call nor the client sets a value. Kitex: none.
     timeout_provider: Callable[[Call], Timeouts | None] | None = None
+    #: What the client speaks. Kitex: framed.
     transport: Choice = "ttheader"
+    #: Finds the instances of ``name``, instead of addresses. Kitex: none.
     resolver: Choice = None
     #: Seconds for which an empty answer of the resolver leaves the last instances in place. Kitex: 0.
     empty_grace: float = 60.0
-    #: What to do before the first call; ``None``: nothing.
+    #: What to do before the first call; ``None``: nothing. Kitex: none.
     warm_up: WarmUp | None = None
+    #: Picks the instance of each attempt. Kitex: weighted round robin.
     balancer: Choice = "weighted"
+    #: Decides on further attempts. Kitex: none.
     retrier: Choice = None
+    #: Refuses calls to a method that fails. Kitex: none.
     service_breaker: Choice = None
+    #: Refuses attempts on an instance that fails. Kitex: none.
     instance_breaker: Choice = None
+    #: Told of the start and the end of every call. Kitex: none.
     tracers: tuple[Choice, ...] = ()
-    #: Middlewares around every call, unary or stream, outermost first.
+    #: Middlewares around every call, unary or stream, outermost first. Kitex: ``WithMiddleware``.
     middlewares: tuple[Middleware, ...] = ()
+    #: Around unary calls only. Kitex: ``WithUnaryMiddleware``.
     unary_middlewares: tuple[Middleware, ...] = ()
+    #: Around streams only, for their whole life. Kitex: ``WithStreamMiddleware``.
     stream_middlewares: tuple[Middleware, ...] = ()
-    #: Middlewares around each attempt on a picked instance.
+    #: Middlewares around each attempt on a picked instance. Kitex: ``WithInstanceMW``.
     instance_middlewares: tuple[Middleware, ...] = ()
+    #: Around each message that a stream sends. Kitex: ``WithStreamSendMiddleware``.
     send_middlewares: tuple[ItemMiddleware, ...] = ()
+    #: Around each message that a stream receives. Kitex: ``WithStreamRecvMiddleware``.
     receive_middlewares: tuple[ItemMiddleware, ...] = ()
-    #: Rules asked before an instance is picked; each returns a reason to refuse, or ``None``; may be ``async``.
+    #: Rules asked before an instance is picked; each returns a reason to refuse, or ``None``; may be ``async``. Kitex:
+    #: none.
     acl: tuple[Callable[[Call], str | Awaitable[str | None] | None], ...] = ()
-    #: Called with every error of an attempt; returns the error to raise instead.
+    #: Called with every error of an attempt; returns the error to raise instead. Kitex: wraps the error.
     error_handler: Callable[[Call, Exception], Exception] | None = None
-    #: Called when all attempts failed, or with ``None`` when one succeeded; returns the reply to use.
+    #: Called when all attempts failed, or with ``None`` when one succeeded; returns the reply to use. Kitex: none.
     fallback: Callable[[Call, Any, Exception | None], Awaitable[Any]] | None = None
-    #: Readers and writers of metadata and headers (Kitex's MetaHandler), see :class:`elanus.MetadataHandler`.
+    #: Readers and writers of metadata and headers (Kitex's MetaHandler), see :class:`elanus.MetadataHandler`. Kitex:
+    #: metainfo only.
     metadata_handlers: tuple[Any, ...] = ()
+    #: How connections are kept.
     pool: PoolOptions = PoolOptions()
+    #: What a peer can make this process hold.
     limits: Limits = DEFAULT_LIMITS
-    #: TLS: a context for clients.
+    #: TLS: a context for clients. Kitex: gRPC only.
     ssl: ssl.SSLContext | None = None
     #: What differs for single methods, by their IDL names.
     methods: Mapping[str, MethodOptions] = field(default_factory=lambda: _NOTHING)
     #: Sources of configuration, the later ones over the earlier; by default what ``ELANUS_CONFIG`` names.
     config: tuple[Choice, ...] | None = None
-    #: Hook modules or objects, or names of installed plugins, for this client only.
+    #: Hook modules or objects, or names of installed plugins, for this client only. Kitex: ``WithSuite``.
     plugins: tuple[Plugin, ...] = ()
 
     def for_method(self, name: str) -> MethodOptions:
@@ -357,36 +381,49 @@ class ServerOptions(Sourced):
         }
     )
 
-    #: The name under which it registers; by default that of its first service.
+    #: The name under which it registers; by default that of its first service. Kitex: empty.
     name: str = ""
-    #: The protocols it answers on its one port.
+    #: The protocols it answers on its one port. Kitex: all it has.
     transports: tuple[Choice, ...] = ("ttheader",)
+    #: Announces the server. Kitex: none.
     registry: Choice = None
-    #: The address that is registered, when it differs from the one that is bound.
+    #: The address that is registered, when it differs from the one that is bound. Kitex: the bound address.
     advertise: str = ""
+    #: Its share of the calls, as announced. Kitex: 10.
     weight: int = DEFAULT_WEIGHT
+    #: Announced with it. Kitex: none.
     tags: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    #: Told of the start and the end of every call. Kitex: none.
     tracers: tuple[Choice, ...] = ()
+    #: Policy that refuses calls and connections; the hard limits stand by themselves. Kitex: none.
     limiter: Choice = None
     #: Called with each refusal of a limiter or of a hard limit, the peer's address, and the call (``None``: it was a
-    #: connection). It must be quick: it runs for each call of a flood (Kitex's ``LimitReporter``).
+    #: connection). It must be quick: it runs for each call of a flood (Kitex's ``LimitReporter``). Kitex:
+    #: ``WithLimitReporter``.
     limit_reporter: Callable[[Refusal, str, Call | None], None] | None = None
+    #: Refuses calls to a method that fails. Kitex: none.
     breaker: Choice = None
-    #: Middlewares around every call, unary or stream, outermost first.
+    #: Middlewares around every call, unary or stream, outermost first. Kitex: ``WithMiddleware``.
     middlewares: tuple[Middleware, ...] = ()
+    #: Around unary calls only. Kitex: ``WithUnaryMiddleware``.
     unary_middlewares: tuple[Middleware, ...] = ()
+    #: Around streams only, for their whole life. Kitex: ``WithStreamMiddleware``.
     stream_middlewares: tuple[Middleware, ...] = ()
+    #: Around each message that a stream sends. Kitex: ``WithStreamSendMiddleware``.
     send_middlewares: tuple[ItemMiddleware, ...] = ()
+    #: Around each message that a stream receives. Kitex: ``WithStreamRecvMiddleware``.
     receive_middlewares: tuple[ItemMiddleware, ...] = ()
+    #: Rules that may refuse a call. Kitex: none.
     acl: tuple[Callable[[Call], str | Awaitable[str | None] | None], ...] = ()
-    #: Called with every error of a handler; returns the error to send instead.
+    #: Called with every error of a handler; returns the error to send instead. Kitex: none.
     error_handler: Callable[[Call, Exception], Exception] | None = None
+    #: Readers and writers of headers. Kitex: metainfo only.
     metadata_handlers: tuple[Any, ...] = ()
     #: Whether the time that the caller has left ends its handler. Kitex: off.
     enforce_deadline: bool = True
-    #: Seconds that a handler may take whose caller sent no deadline; ``None`` is no limit.
+    #: Seconds that a handler may take whose caller sent no deadline; ``None`` is no limit. Kitex: none.
     handler_timeout: float | None = None
-    #: Refuse requests that name no service, as Kitex's WithRefuseTrafficWithoutServiceName.
+    #: Refuse requests that name no service, as Kitex's WithRefuseTrafficWithoutServiceName. Kitex: off.
     require_service_name: bool = False
     #: Threads for handlers that are plain functions.
     threads: int = 32
@@ -394,19 +431,23 @@ class ServerOptions(Sourced):
     drain_timeout: float = 5.0
     #: Seconds between telling peers to go and closing idle connections. Kitex: 0.1.
     drain_delay: float = 0.1
-    #: Seconds that a frame may stall, or an answer wait to be taken, before its connection counts as dead.
+    #: Seconds that a frame may stall, or an answer wait to be taken, before its connection counts as dead. Kitex: 5.
     read_write_timeout: float = 5.0
+    #: What a peer can make this process hold.
     limits: Limits = DEFAULT_LIMITS
-    #: Whether a server whose first registration fails keeps trying, instead of ending with the error.
+    #: Whether a server whose first registration fails keeps trying, instead of ending with the error. Kitex: off.
     register_later: bool = False
+    #: Connections that the system queues before they are accepted.
     backlog: int = 1024
+    #: Let several processes listen on one port (``SO_REUSEPORT``). Kitex: off.
     reuse_port: bool = False
-    #: TLS: a context for servers.
+    #: TLS: a context for servers. Kitex: none.
     ssl: ssl.SSLContext | None = None
     #: What differs for single methods: ``"echo"``, or ``"EchoService/echo"``, which counts before the other.
     methods: Mapping[str, HandlerOptions] = field(default_factory=lambda: _NOTHING)
     #: Sources of configuration, the later ones over the earlier; by default what ``ELANUS_CONFIG`` names.
     config: tuple[Choice, ...] | None = None
+    #: Hook modules for this server only. Kitex: ``WithSuite``.
     plugins: tuple[Plugin, ...] = ()
 
     def for_method(self, service: str, name: str) -> HandlerOptions:
