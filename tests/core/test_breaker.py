@@ -13,8 +13,7 @@ import pytest
 import elanus
 from elanus.call import Event
 from elanus.contracts.breaker import Breaker, Counts, Outcome, State, Transition
-from elanus.events import EventBus
-from elanus.middlewares.breaker import INSTANCE, SERVER, SERVICE, report_transitions
+from elanus.events import EventBus, report_transitions
 from elanus.middlewares.outcomes import instance_outcome, server_outcome, service_outcome
 from elanus.service import Instance
 from elanus.testing import InTurn, MemoryTransport, connected, make_call, run_virtual
@@ -360,11 +359,6 @@ async def test_all_instances_are_open() -> None:
             await client.get("k")
     assert [type(failure) for failure in raised.value.failures] == [elanus.CircuitOpenError] * 2
     assert not raised.value.sent
-
-
-@pytest.mark.parametrize("seat", [SERVICE, INSTANCE, SERVER])
-def test_each_seat_has_kitexs_event(seat: Any) -> None:
-    assert seat.event == ("instance_cb" if seat is INSTANCE else "service_cb")
 
 
 # -- events -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 from elanus.configuration import ConfigChange, Configuration
 from elanus.contracts.transport import LinkOptions
 from elanus.errors import ConfigError, PluginError, StateError
-from elanus.events import CONFIG_CHANGE, CONFIG_ERROR, DISCOVERY_CHANGE, EventBus
+from elanus.events import (
+    CONFIG_CHANGE,
+    CONFIG_ERROR,
+    DISCOVERY_CHANGE,
+    INSTANCE_CB,
+    SERVICE_CB,
+    EventBus,
+    report_transitions,
+)
 from elanus.limits import DEFAULT_LIMITS
 from elanus.net.discovery import Change, FixedInstances, WatchedInstances
 from elanus.net.pool import Pool
@@ -26,7 +34,7 @@ from elanus.options import ClientOptions
 from elanus.plugins import PluginSet, installed_plugins
 from elanus.service import Instance, MethodInfo, ServiceInfo
 from elanus.shelf import Chosen, Shelf
-from elanus.stages import INSTANCE_CB, SERVICE_CB, ClientParts, client_chain, client_rooms, report_transitions
+from elanus.stages import ClientParts, client_chain, client_rooms
 from elanus.wheel import wheel_of
 
 if TYPE_CHECKING:

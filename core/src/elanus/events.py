@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from elanus.contracts.breaker import Breaker, Transition
 
 __all__ = [
     "CALL_OVERLOAD",
@@ -18,8 +21,11 @@ __all__ = [
     "CONNECTION_OVERLOAD",
     "DISCOVERY_CHANGE",
     "DISCOVERY_DELETE",
+    "INSTANCE_CB",
+    "SERVICE_CB",
     "EventBus",
     "Happening",
+    "report_transitions",
 ]
 
 _log = logging.getLogger("elanus.events")
@@ -34,6 +40,11 @@ CONFIG_ERROR = "config_error"
 #: A limit has refused calls, or connections; after Kitex's ``LimitReporter``, which has a callback for either.
 CALL_OVERLOAD = "call_overload"
 CONNECTION_OVERLOAD = "connection_overload"
+
+#: A breaker has changed its state: that of a method, or of an instance. The value is a
+#: :class:`elanus.contracts.breaker.Transition`. Source: Kitex ``pkg/circuitbreak``.
+SERVICE_CB = "service_cb"
+INSTANCE_CB = "instance_cb"
 
 #: Source: Kitex ``pkg/event``, ``MaxEventNum``.
 _KEPT = 200
@@ -83,3 +94,26 @@ class EventBus:
     def recent(self) -> list[Happening]:
         """What is kept, the newest first."""
         return list(reversed(self._kept))
+
+
+def report_transitions(policy: Breaker | None, bus: EventBus, name: str) -> None:
+    """Emit an event *name* on *bus* for each transition of *policy*, as long as the bus lives. Saying it again
+    changes nothing.
+
+    A breaker that its user made may outlive the client or server that it guards, and must not keep it alive.
+    """
+    if policy is not None:
+        policy.watch(_Report(weakref.ref(bus, lambda dead: policy.unwatch(_Report(dead, name))), name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """Two of one bus and name are equal, so that saying it twice is no harm."""
+
+    bus: weakref.ref[EventBus]
+    name: str
+
+    def __call__(self, transition: Transition) -> None:
+        bus = self.bus()
+        if bus is not None:
+            bus.emit(self.name, str(transition), transition)

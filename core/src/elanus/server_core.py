@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from elanus.configuration import ConfigChange, Configuration
 from elanus.contracts.transport import LinkOptions
 from elanus.errors import ConfigError, PluginError
-from elanus.events import CONFIG_CHANGE, CONFIG_ERROR
+from elanus.events import CONFIG_CHANGE, CONFIG_ERROR, SERVICE_CB, report_transitions
 from elanus.limits import DEFAULT_LIMITS
 from elanus.net.dispatch import HandlerDispatcher, unary_handler
 from elanus.net.listener import Listener
@@ -20,7 +20,7 @@ from elanus.net.streams import item_endpoints, stream_handler
 from elanus.plugins import PluginSet, installed_plugins
 from elanus.service import MethodInfo, ServiceInfo
 from elanus.shelf import Chosen, Shelf
-from elanus.stages import SERVICE_CB, ServerParts, report_transitions, server_chain, server_rooms
+from elanus.stages import ServerParts, server_chain, server_rooms
 from elanus.wheel import wheel_of
 
 if TYPE_CHECKING:

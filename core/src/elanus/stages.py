@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from elanus.endpoint import chain
 from elanus.middlewares.acl import acl
-from elanus.middlewares.breaker import INSTANCE, INSTANCE_CB, SERVER, SERVICE, SERVICE_CB, breaker, report_transitions
+from elanus.middlewares.breaker import INSTANCE, SERVER, SERVICE, breaker
 from elanus.middlewares.decode import decode, decode_stream
 from elanus.middlewares.error_map import error_map
 from elanus.middlewares.fallback import fallback
@@ -42,14 +42,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLIENT_STAGES",
-    "INSTANCE_CB",
     "SERVER_STAGES",
-    "SERVICE_CB",
     "ClientParts",
     "ServerParts",
     "client_chain",
     "client_rooms",
-    "report_transitions",
     "server_chain",
     "server_rooms",
 ]

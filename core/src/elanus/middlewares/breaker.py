@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import weakref
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,18 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from elanus.call import Call
-    from elanus.contracts.breaker import Breaker, Classify, Transition
+    from elanus.contracts.breaker import Breaker, Classify
     from elanus.contracts.transport import RawStream
     from elanus.endpoint import Endpoint, Middleware
-    from elanus.events import EventBus
 
-__all__ = ["INSTANCE", "INSTANCE_CB", "SERVER", "SERVICE", "SERVICE_CB", "Seat", "breaker", "report_transitions"]
+__all__ = ["INSTANCE", "SERVER", "SERVICE", "Seat", "breaker"]
 
 _log = logging.getLogger("elanus.breaker")
-
-#: Names of events. Source: Kitex ``pkg/circuitbreak``.
-SERVICE_CB = "service_cb"
-INSTANCE_CB = "instance_cb"
 
 
 def _service_key(call: Call) -> str:
@@ -42,18 +35,17 @@ def _instance_key(call: Call) -> str:
 
 
 class Seat(NamedTuple):
-    """A place for a breaker: what its keys are, what errors mean there, and what its events are called."""
+    """A place for a breaker: what its keys are, and what errors mean there."""
 
     key_of: Callable[[Call], str]
     outcome_of: Callable[[Call, BaseException], Outcome]
-    event: str
     #: Whether a stream has ended, for a breaker, when it is open.
     creation_only: bool
 
 
-SERVICE = Seat(_service_key, service_outcome, SERVICE_CB, creation_only=True)
-INSTANCE = Seat(_instance_key, instance_outcome, INSTANCE_CB, creation_only=True)
-SERVER = Seat(_service_key, server_outcome, SERVICE_CB, creation_only=False)
+SERVICE = Seat(_service_key, service_outcome, creation_only=True)
+INSTANCE = Seat(_instance_key, instance_outcome, creation_only=True)
+SERVER = Seat(_service_key, server_outcome, creation_only=False)
 
 
 def breaker(policy: Breaker, seat: Seat, *, streams: bool = False) -> Middleware:
@@ -148,26 +140,3 @@ def _own(classify: Classify, call: Call, reply: Any, error: Exception | None, ot
     except Exception:
         _log.exception("classify failed for %s, which counts as %s", call.method, otherwise.value)
         return otherwise
-
-
-def report_transitions(policy: Breaker | None, bus: EventBus, name: str) -> None:
-    """Emit an event *name* on *bus* for each transition of *policy*, as long as the bus lives. Saying it again
-    changes nothing.
-
-    A breaker that its user made may outlive the client or server that it guards, and must not keep it alive.
-    """
-    if policy is not None:
-        policy.watch(_Report(weakref.ref(bus, lambda dead: policy.unwatch(_Report(dead, name))), name))
-
-
-@dataclass(frozen=True, slots=True)
-class _Report:
-    """Two of one bus and name are equal, so that saying it twice is no harm."""
-
-    bus: weakref.ref[EventBus]
-    name: str
-
-    def __call__(self, transition: Transition) -> None:
-        bus = self.bus()
-        if bus is not None:
-            bus.emit(self.name, str(transition), transition)
