@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from elanus.cli.app import build
+from elanus.plugin_record import PluginRecord
+from elanus.plugins import PluginSet
 
 SERVICE = """
 import elanus
@@ -96,6 +98,17 @@ def test_plugins_lists_what_is_installed_with_what_it_offers() -> None:
     assert "ttheader" in rows["transport_ttheader"]["offers"]["transport"]
     table = CliRunner().invoke(build(), ["plugins"]).stdout
     assert all(name in table for name in rows)
+
+
+@pytest.mark.parametrize("arguments", [["plugins"], ["plugins", "--json"]])
+def test_plugins_ends_with_1_when_one_has_a_fault(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [PluginRecord("fine", plugin=object()), PluginRecord("broken", faults=[ImportError("no module x")])]
+    monkeypatch.setattr(PluginSet, "records", lambda _: records[:1])
+    assert CliRunner().invoke(build(), arguments).exit_code == 0
+    monkeypatch.setattr(PluginSet, "records", lambda _: records)
+    result = CliRunner().invoke(build(), arguments)
+    assert result.exit_code == 1
+    assert "no module x" in result.stdout
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

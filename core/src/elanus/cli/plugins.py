@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from elanus.cli.exits import reported
+from elanus.cli.exits import CALL_FAILED, reported
 from elanus.cli.parameters import plugin_option
 from elanus.plugins import installed_plugins
 
@@ -21,15 +21,23 @@ __all__ = ["plugins"]
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @plugin_option
 def plugins(as_json: bool) -> None:
-    """List the installed plugins: name, distribution, version, what they offer, state, and their first fault."""
+    """List the installed plugins: name, distribution, version, what they offer, state, and their first fault.
+
+    The exit code is 1 when one of them has a fault.
+    """
     with reported():
         rows = [_row(record) for record in installed_plugins().records()]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
-        return
-    if not rows:
+    elif rows:
+        _print(rows)
+    else:
         click.echo("No plugins are installed. Try: pip install elanus[thrift]")
-        return
+    if any(row["faults"] for row in rows):
+        raise SystemExit(CALL_FAILED)
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
     table = [("PLUGIN", "DISTRIBUTION", "VERSION", "STATE", "OFFERS")]
     table += [(r["name"], r["distribution"], r["version"], r["state"], _offers(r["offers"])) for r in rows]
     widths = [max(len(row[column]) for row in table) for column in range(4)]
