@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from elanus.events import Happening
     from elanus.options import WarmUp
 
-__all__ = ["OF_THE_METHOD", "Chains", "ClientCore"]
+__all__ = ["OF_THE_METHOD", "Chains", "ClientCore", "chosen_parts"]
 
 _log = logging.getLogger("elanus.config")
 
@@ -92,7 +92,7 @@ class ClientCore:
         """
         service = self.service
         refuse_unknown(f"method of {service.name}:", options.methods, service.methods)
-        self._shelf = self._shelf.restocked(_wanted(options))
+        self._shelf = self._shelf.restocked(chosen_parts(options))
         report_transitions(self._shelf["service_breaker"], self.events, SERVICE_CB)
         report_transitions(self._shelf["instance_breaker"], self.events, INSTANCE_CB)
         if self.options.limits != options.limits:
@@ -373,7 +373,7 @@ def _with_local(plugins: PluginSet, named: Sequence[Any]) -> PluginSet:
     return local
 
 
-def _wanted(options: ClientOptions) -> dict[str, Chosen]:
+def chosen_parts(options: ClientOptions) -> dict[str, Chosen]:
     """What *options* choose, by place."""
     kinds = {
         "transport": "transport",

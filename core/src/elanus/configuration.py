@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from elanus.service import ServiceInfo
     from elanus.sourced import Sourced
 
-__all__ = ["ENVIRONMENT", "ConfigChange", "Configuration"]
+__all__ = ["ENVIRONMENT", "ConfigChange", "Configuration", "choice_of"]
 
 _log = logging.getLogger("elanus.config")
 
@@ -85,6 +85,10 @@ class Configuration:
 
     def __bool__(self) -> bool:
         return bool(self._sources)
+
+    def scopes(self) -> list[str]:
+        """Every scope of which a source says something."""
+        return list(dict.fromkeys(scope for source in self._sources for scope in source.scopes()))
 
     async def start(self) -> None:
         """Let every source have its first look.
@@ -156,7 +160,7 @@ class Configuration:
     def _methods(self, side: str, service: ServiceInfo) -> Iterator[tuple[str, list[tuple[str, Setting]]]]:
         """The methods of *service* of which something is said, each with what is said."""
         prefix = f"{side}/{service.name}/"
-        for scope in {scope: None for source in self._sources for scope in source.scopes()}:
+        for scope in self.scopes():
             method = scope.removeprefix(prefix)
             settings = list(self._settings(scope)) if scope.startswith(prefix) else []
             if settings and method not in service.methods:
@@ -198,13 +202,14 @@ async def _watch_one(
             await close()
 
 
+def choice_of(text: str) -> Any:
+    """The source that *text* names: a file, where it has a dot or a slash, or a source by its name."""
+    return ("file", {"path": text}) if "." in text or "/" in text or os.sep in text else text
+
+
 def _of_environment() -> tuple[Any, ...]:
     named = os.environ.get(ENVIRONMENT, "").strip()
-    if not named:
-        return ()
-    if "/" in named or "." in named or os.sep in named:
-        return (("file", {"path": named}),)
-    return (named,)
+    return (choice_of(named),) if named else ()
 
 
 def _set(options: Any, scope: str, name: str, setting: Setting) -> Any:

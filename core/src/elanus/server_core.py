@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from elanus.options import ServerOptions
     from elanus.service import Instance
 
-__all__ = ["ServerCore"]
+__all__ = ["ServerCore", "chosen_parts"]
 
 _log = logging.getLogger("elanus.config")
 
@@ -99,7 +99,7 @@ class ServerCore:
         self._refusals.reporter = options.limit_reporter
         transports = [plugins.select("transport", choice) for choice in options.transports if listening]
         self.registry = None if options.registry is None else plugins.select("registry", options.registry)
-        self._shelf = Shelf(plugins.select).restocked(_wanted(options))
+        self._shelf = Shelf(plugins.select).restocked(chosen_parts(options))
         self._plugin_middlewares = plugins.server_middlewares(options)
         self._services = services = _prepared([service for service, _ in self._given], options)
         fallback = next(
@@ -156,7 +156,7 @@ class ServerCore:
                 raise error
             wanted = self._configuration.checked().server(self._base, self._services)
             options = wanted.kept(wanted.fixed, before)
-            self._shelf = self._shelf.restocked(_wanted(options))
+            self._shelf = self._shelf.restocked(chosen_parts(options))
         except ConfigError as problem:
             _log.error("server of %s: the configuration stays as it was: %s", self._services[0].name, problem)
             self._events.emit(CONFIG_ERROR, str(problem), problem)
@@ -190,7 +190,7 @@ def _with_local(plugins: PluginSet, named: Sequence[Any]) -> PluginSet:
     return local
 
 
-def _wanted(options: ServerOptions) -> dict[str, Chosen]:
+def chosen_parts(options: ServerOptions) -> dict[str, Chosen]:
     """What *options* choose, by place, of that which can change while the server runs."""
     source = options.configured_at("tracers")
     wanted = {f"tracers.{number}": Chosen("tracer", choice, source) for number, choice in enumerate(options.tracers)}

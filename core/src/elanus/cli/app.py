@@ -12,6 +12,7 @@ from elanus import __version__
 from elanus.cli.call import call
 from elanus.cli.exits import reported
 from elanus.cli.instances import instances
+from elanus.cli.options import options
 from elanus.cli.plugins import plugins
 from elanus.cli.serve import serve
 from elanus.plugins import installed_plugins
@@ -51,6 +52,7 @@ def completion(shell: str) -> None:
 cli.add_command(serve)
 cli.add_command(call)
 cli.add_command(instances)
+cli.add_command(options)
 cli.add_command(plugins)
 
 
