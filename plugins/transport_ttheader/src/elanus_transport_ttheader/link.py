@@ -7,7 +7,7 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from elanus.call import Call
+from elanus.call import Call, Event
 from elanus.contracts.transport import ServerLink
 from elanus.errors import ElanusError, LimitExceededError, RemoteProtocolError
 from elanus.options import CallOptions
@@ -29,6 +29,7 @@ __all__ = ["TTHeaderLink"]
 _log = logging.getLogger("elanus.transport_ttheader")
 
 _DEFAULT_OPTIONS = CallOptions()
+_START = Event.START
 #: Type 5 (Stream) is tolerated as a call, as by Kitex. Whether a method is oneway is for the IDL to say, not for this.
 _REQUESTS = frozenset((MessageType.CALL, MessageType.ONEWAY, MessageType.STREAM))
 #: Seconds that a client has to leave by itself, once it was told to: Kitex's own numbers.
@@ -90,7 +91,7 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
         self._most = options.limits.calls_per_connection
         self._receiver = Receiver(served.memo, NO_REQUEST_HEADERS, options.limits)
         self._running: dict[Call, _Active] = {}
-        self._waiting: deque[Message[RequestHeaders]] | None = None
+        self._waiting: deque[tuple[Message[RequestHeaders], float]] | None = None  # with the time of arrival
         self._batch = False  # requests are being started, and whoever does that goes on afterwards
         self._turn = False  # a request that must be answered before the next one runs
         self._held_bytes = 0
@@ -135,7 +136,7 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
             elif not self._waiting and self._may_start(message):
                 self._start(message, now)
             else:
-                self._wait(message)
+                self._wait(message, now)
         self._flushing, self._batch = flushing, False
         if not flushing:
             self._write_out()
@@ -146,12 +147,12 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
             return not self._turn and not self._holding and len(self._running) < self._most
         return not self._running and not self._holding
 
-    def _wait(self, message: Message[RequestHeaders]) -> None:
+    def _wait(self, message: Message[RequestHeaders], now: float) -> None:
         if self._waiting is None:
             self._waiting = deque()
-        self._waiting.append(message)
+        self._waiting.append((message, now))
 
-    def _start(self, message: Message[RequestHeaders], now: float) -> None:
+    def _start(self, message: Message[RequestHeaders], arrived: float) -> None:
         """Route a request and run its handler."""
         served = self._served
         if message.kind not in _REQUESTS or not message.method:
@@ -164,7 +165,7 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
             self._drop(message)
             self._refuse(message, error)
             return
-        call = self._call(message, target.route, now)
+        call = self._call(message, target.route, arrived)
         active = self._running[call] = _Active(message, target)
         if message.flags & FLAG_OUT_OF_ORDER:
             self._mux = True
@@ -172,7 +173,7 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
             self._turn = True
         active.task = served.dispatcher.dispatch(call, self.answer)
 
-    def _call(self, message: Message[RequestHeaders], route: Route, now: float) -> Call:
+    def _call(self, message: Message[RequestHeaders], route: Route, arrived: float) -> Call:
         headers = message.headers
         call = Call(
             route.service,
@@ -183,6 +184,7 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
             caller_method=headers.caller_method,
             callee=headers.callee,
         )
+        call.timeline[0] = (_START, arrived)  # what waited for its turn has less time left, and its timeline says so
         call.argument_payload = message.payload
         call.seq_id = message.seq_id
         call.transport = message.framing.name
@@ -194,7 +196,7 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
             call.log_id = headers.log_id
             if headers.timeout_ms:
                 call.limit = headers.limit
-                call.deadline = now + headers.limit[1]  # type: ignore[assignment]  # a Deadline, without a call
+                call.deadline = arrived + headers.limit[1]  # type: ignore[assignment]  # a Deadline, without a call
             if headers.retry:
                 call.attempt = headers.retry
                 call.retried = True
@@ -264,10 +266,9 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
         """Run what waits, read on, or close: whatever is to be done now that something has changed."""
         waiting = self._waiting
         if waiting:
-            now = monotonic()
             self._batch = True  # a handler that answers at once must not come here again, ever deeper
-            while waiting and self._may_start(waiting[0]):
-                self._start(waiting.popleft(), now)
+            while waiting and self._may_start(waiting[0][0]):
+                self._start(*waiting.popleft())
             self._batch = False
         self._balance()
         if self._holding and not self._goodbye and not self._running:
@@ -365,7 +366,7 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
         if failure is not None:
             _log.warning("closing the connection from %s: %s", self.peer, failure)
         while self._waiting and failure is None:  # they are behind the request that ends the connection
-            self._drop(self._waiting.popleft())
+            self._drop(self._waiting.popleft()[0])
         self._ending = True
         self._pause()
         if self.busy == 0:
@@ -405,11 +406,10 @@ class TTHeaderLink(BatchingProtocol, ServerLink):
     def _run_oneways(self) -> None:
         """Requests that waited for their turn when the client left: the oneway ones must not be lost."""
         waiting, self._waiting = self._waiting, None
-        now = monotonic()
-        for message in waiting or ():
+        for message, arrived in waiting or ():
             try:
                 target = self._served.target(message)
             except ElanusError:
                 continue
             if target.oneway:
-                self._served.dispatcher.dispatch(self._call(message, target.route, now), self.answer)
+                self._served.dispatcher.dispatch(self._call(message, target.route, arrived), self.answer)
