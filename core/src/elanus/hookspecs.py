@@ -156,11 +156,13 @@ def elanus_tracers() -> Sequence[Provider[Tracer]]:  # type: ignore[empty-body]
 
 @hookspec
 def elanus_configs() -> Sequence[Provider[Config]]:  # type: ignore[empty-body]
-    """Offer sources of configuration, selected by name.
+    """Offer sources of configuration, selected by ``Client(config="<name>")``, ``Server(config="<name>")`` or the
+    environment variable ``ELANUS_CONFIG``.
 
     Called once per process, when the first source is named.
 
-    :returns: One provider per source.
+    :returns: One provider per source. One that needs no network reads when it is built, and raises
+        :exc:`elanus.ConfigError` for what is wrong.
 
     .. versionadded:: 0.1
     """
@@ -175,7 +177,7 @@ def elanus_configure_client(service: ServiceInfo, options: ClientOptions) -> Cli
     implementation sees what the one before it returned.
 
     :param service: the service that the client calls.
-    :param options: the options so far, frozen.
+    :param options: the options so far, frozen. What a configuration says is folded in afterwards.
     :returns: ``options.with_defaults(timeout=1)`` to keep what code set explicitly, ``options.replace(timeout=1)`` to
         overrule it, or ``None`` to change nothing.
 
