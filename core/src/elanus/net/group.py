@@ -118,7 +118,7 @@ class Group:
     def _end_if_unused(self, connection: Connection) -> None:
         """*connection* takes no calls: it is full, or its server does not want it any longer."""
         if connection.busy == 0 and not connection.closed.done():
-            self.retire(connection, "drained")
+            self.retire(connection, "spent")
 
     def _next_in_turn(self) -> Connection:
         """The one that has waited longest among those that share calls; at least one can take another."""
@@ -158,7 +158,7 @@ class Group:
             self.retire(connection, "gone")
         elif connection.free <= 0:
             if idle:
-                self.retire(connection, "drained")  # it takes no more calls, and the last one has ended
+                self.retire(connection, "spent")  # it takes no more calls, and the last one has ended
         elif member.ends <= now:
             self.retire(connection, "age")
         else:

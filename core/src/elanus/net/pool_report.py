@@ -24,7 +24,8 @@ class PoolCounters:
     waited: int = 0
     #: Connections that the pool closed, by reason: ``"idle"`` for too long, ``"surplus"`` (over the bound of idle ones
     #: per instance), ``"surplus in all"``, ``"age"``, ``"room"`` (it was needed for another instance), ``"gone"`` (the
-    #: instance is), ``"drained"`` by the server, ``"used"`` (each call has its own), ``"closed"`` with the client.
+    #: instance is), ``"spent"`` (its server wants no more calls on it, or a call on it was given up), ``"used"`` (each
+    #: call has its own), ``"closed"`` with the client.
     evicted: dict[str, int] = field(default_factory=dict)
     #: Connections that ended otherwise: their server closed them, or they broke.
     lost: int = 0
