@@ -9,7 +9,11 @@ import pytest
 import elanus_registry_consul.settings
 import elanus_registry_etcd.settings
 from elanus.reconcile import Rhythm
+from elanus_balancer_hash.balancer import HashSettings
+from elanus_balancer_latency.settings import LatencySettings
+from elanus_balancer_locality.settings import LocalitySettings
 from elanus_breaker_window import WindowSettings
+from elanus_config_file import FileSettings as ConfigFileSettings
 from elanus_registry_file import FileSettings
 from elanus_resolver_dns import DnsSettings
 from tests.docs.pages import ROOT, sections, tables
@@ -26,7 +30,11 @@ _SETTINGS: dict[str, dict[str, type]] = {
         "resolver": elanus_registry_consul.settings.ResolverSettings,
     },
     "resolver_dns": {"resolver": DnsSettings},
+    "config_file": {"config": ConfigFileSettings},
     "breaker_window": {"breaker": WindowSettings},
+    "balancer_hash": {"balancer": HashSettings},
+    "balancer_latency": {"balancer": LatencySettings},
+    "balancer_locality": {"balancer": LocalitySettings},
 }
 
 
