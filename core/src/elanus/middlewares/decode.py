@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from elanus.call import Event
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from elanus.service import MethodInfo
 
 __all__ = ["decode", "decode_stream"]
+
+_ADMITTED, _DECODED, _ENCODED = Event.ADMITTED, Event.DECODED, Event.ENCODED
 
 
 def decode(codec: Codec, method: MethodInfo) -> Middleware:
@@ -31,13 +34,14 @@ def decode(codec: Codec, method: MethodInfo) -> Middleware:
     def middleware(next_endpoint: Endpoint) -> Endpoint:
         async def endpoint(call: Call) -> Any:
             assert call.argument_payload is not None
-            call.mark(Event.ADMITTED)
+            note = call.timeline.append  # three marks a call, of which each counts
+            note((_ADMITTED, monotonic()))
             try:
                 call.arguments = codec.decode_arguments(method, call.argument_payload)
             except CodecError as error:
                 error.phase = "decode"
                 raise
-            call.mark(Event.DECODED)
+            note((_DECODED, monotonic()))
             try:
                 reply = await next_endpoint(call)
             except BizStatusError as status:
@@ -57,7 +61,7 @@ def decode(codec: Codec, method: MethodInfo) -> Middleware:
             except CodecError as error:
                 error.phase = "encode"
                 raise
-            call.mark(Event.ENCODED)
+            note((_ENCODED, monotonic()))
             return reply
 
         return endpoint
