@@ -540,3 +540,37 @@ async def test_a_cancelled_call_reaches_no_other_caller() -> None:
                 assert await call == number
         assert sum(call.cancelled() for call in calls.values()) <= 15
     assert sys.exc_info() == (None, None, None)
+
+
+async def test_a_client_says_what_it_is() -> None:
+    each = client()
+    assert repr(each) == "<Client of Store at memory:1, not started>"
+    async with each:
+        assert repr(each) == "<Client of Store at memory:1, running>"
+    assert repr(each) == "<Client of Store at memory:1, closed>"
+
+
+def test_a_client_in_another_event_loop_says_so() -> None:
+    async def begin() -> tuple[elanus.Client, elanus.Server]:
+        server = elanus.Server()
+        server.add_service(idl.Store, Store())
+        await server.start()
+        each = elanus.Client(idl.Store, "memory:1", transport=MemoryTransport(server), balancer=InTurn())
+        await each.start()
+        assert await each.get("k") == "value of k"
+        return each, server
+
+    async def elsewhere(each: elanus.Client) -> None:
+        for call in (each.get("k"), each.with_options(retrier=None).get("k"), each.aclose()):
+            with pytest.raises(StateError, match=r"was started in another event loop\. Make one client for each"):
+                await call
+
+    async def end(each: elanus.Client, server: elanus.Server) -> None:
+        await each.aclose()
+        await server.stop()
+
+    with asyncio.Runner() as home:
+        each, server = home.run(begin())
+        with asyncio.Runner() as other:
+            other.run(elsewhere(each))
+        home.run(end(each, server))

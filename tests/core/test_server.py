@@ -61,49 +61,6 @@ def test_a_service_is_added_once_and_one_is_the_fallback() -> None:
         server.add_service(object(), Store())  # type: ignore[arg-type]
 
 
-class Incomplete(Store):
-    get = None  # type: ignore[assignment]
-
-
-class TooFew(Store):
-    async def put(self, key: str) -> None: ...  # type: ignore[override]
-
-
-class NoGenerator(Store):
-    async def list(self, prefix: str) -> Any:  # type: ignore[override]
-        return []
-
-
-class NoCoroutine(Store):
-    def add(self, items: Any) -> Any:
-        return []
-
-
-@pytest.mark.parametrize(
-    ("handler", "text"),
-    [
-        (object(), "object has no method get, put, note, list, add, chat of Store. Write one method per IDL method"),
-        (Incomplete(), "Incomplete has no method get of Store"),
-        (TooFew(), r"TooFew.put\(\) cannot be called with the parameters of Store/put \(key, value\): too many"),
-        (NoGenerator(), r"NoGenerator.list\(\) must be an async generator. Yield each reply"),
-        (NoCoroutine(), r"NoCoroutine.add\(\) must be `async def`"),
-    ],
-)
-def test_a_handler_that_does_not_fit_is_refused_when_it_is_added(handler: object, text: str) -> None:
-    server = elanus.Server()
-    with pytest.raises(ConfigError, match=text):
-        server.add_service(idl.Store, handler)
-    assert server.services() == {}
-
-
-def test_more_parameters_are_fine_when_they_have_defaults() -> None:
-    class More(Store):
-        async def get(self, key: str, extra: int = 1, *rest: Any, **named: Any) -> Any:
-            return extra
-
-    elanus.Server().add_service(idl.Store, More())
-
-
 async def test_several_services_share_a_server_and_a_method_name() -> None:
     server = elanus.Server()
     server.add_service(idl.Store, Store(), fallback=True)
