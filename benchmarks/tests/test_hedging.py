@@ -13,7 +13,7 @@ def test_every_hedge_has_its_loser_and_stays_in_the_budget() -> None:
     results = asyncio.run(experiment(servers=2, rate=100.0, seconds=1.0, delay=0.05))
     lines, right = report(results, 0.05)
     assert right, "\n".join(lines)
-    plain, shared, single = results
+    plain, single, shared = results
     assert (plain.hedges, plain.requests) == (0, plain.calls)
     assert shared.hedges > 0
     assert shared.cancelled == 0, "TTHeader has no word for it on a shared connection"

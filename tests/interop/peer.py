@@ -210,7 +210,8 @@ class KitexClient(PeerProcess):
         :param args: One key per IDL parameter. One that is left out is Go's zero value.
         :param options:
             ``service`` ("Interop", "Other"), ``service_name`` (sent instead of the IDL's), ``timeout_ms``,
-            ``connect_timeout_ms``, ``cancel_after_ms``, ``address``, ``transient`` and ``persistent`` (str to str).
+            ``connect_timeout_ms``, ``cancel_after_ms``, ``retries`` (and ``backup_ms``), ``address``, ``transient`` and
+            ``persistent`` (str to str).
         :returns:
             ``result`` (``None`` for void, absent and failed), ``error`` when the call failed (``kind``, ``text``, and
             what the kind has: ``type_id`` and ``message``; ``biz_code``, ``biz_message``, ``biz_extra``; ``type``,

@@ -40,6 +40,7 @@ class InteropHandler:
         self.seen: list[Any] = []
         self._name = name
         self._tokens: list[str] = []
+        self._attempts: dict[str, list[str]] = {}
         self._onward: dict[str, elanus.Client] = {}
 
     async def aclose(self) -> None:
@@ -112,6 +113,17 @@ class InteropHandler:
     async def sleep(self, milliseconds: int, token: str) -> str:
         await asyncio.sleep(milliseconds / 1000)
         return token
+
+    async def flaky(self, token: str, unwell: int, delay_ms: int) -> Any:
+        call = elanus.current_call()
+        marks = self._attempts.setdefault(token, [])
+        marks.append(call.metadata.persistent.get("RetryReq", ""))
+        report = idl.AttemptReport(marks=list(marks), retried=call.retried)
+        if len(marks) <= unwell:
+            if delay_ms == 0:
+                raise RuntimeError("not yet")
+            await asyncio.sleep(delay_ms / 1000)
+        return report
 
     async def deadline(self) -> Any:
         return _deadline_report(elanus.current_call())

@@ -148,6 +148,14 @@ struct ForwardReport {
     2: map<string, string> backward
 }
 
+// What a server has seen of the attempts of one call.
+struct AttemptReport {
+    // The mark of a retry that each attempt so far carried, this one included: "" where it had none.
+    1: list<string> marks
+    // Whether this one counts as a retry on the server.
+    2: bool retried
+}
+
 service Interop extends shared.Common {
     // Both fields come back unchanged.
     Response echo(1: Request req)
@@ -183,6 +191,10 @@ service Interop extends shared.Common {
     list<string> fired(1: string prefix)
     // Answers token after that many milliseconds, whatever becomes of the caller.
     string sleep(1: i32 milliseconds, 2: string token)
+
+    // The first attempts with this token, as many as unwell says, are late by that many milliseconds, or fail when there
+    // are none to be late by.
+    AttemptReport flaky(1: string token, 2: i32 unwell, 3: i32 delay_ms)
 
     DeadlineReport deadline()
     MetadataReport metadata(1: MetadataRequest request)

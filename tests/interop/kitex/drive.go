@@ -14,6 +14,7 @@ import (
 	"github.com/bytedance/gopkg/cloud/metainfo"
 	"github.com/cloudwego/kitex/client"
 	"github.com/cloudwego/kitex/client/callopt"
+	"github.com/cloudwego/kitex/pkg/retry"
 	"github.com/cloudwego/kitex/pkg/serviceinfo"
 )
 
@@ -28,13 +29,16 @@ type command struct {
 	Args    json.RawMessage `json:"args"`
 	Service string          `json:"service"`
 	// ServiceName, when set, replaces the IDL service name that the client sends (TTHeader's isn key).
-	ServiceName      string            `json:"service_name"`
-	TimeoutMs        int               `json:"timeout_ms"`
-	ConnectTimeoutMs int               `json:"connect_timeout_ms"`
-	CancelAfterMs    int               `json:"cancel_after_ms"`
-	Address          string            `json:"address"`
-	Transient        map[string]string `json:"transient"`
-	Persistent       map[string]string `json:"persistent"`
+	ServiceName      string `json:"service_name"`
+	TimeoutMs        int    `json:"timeout_ms"`
+	ConnectTimeoutMs int    `json:"connect_timeout_ms"`
+	CancelAfterMs    int    `json:"cancel_after_ms"`
+	// Retries are those of Kitex's failure policy; with BackupMs, of its backup policy.
+	Retries    int               `json:"retries"`
+	BackupMs   int               `json:"backup_ms"`
+	Address    string            `json:"address"`
+	Transient  map[string]string `json:"transient"`
+	Persistent map[string]string `json:"persistent"`
 }
 
 // answer is one line on stdout: what became of the call.
@@ -188,6 +192,17 @@ func serviceInfo(service, name string) (*serviceinfo.ServiceInfo, error) {
 	return info, nil
 }
 
+func retryPolicy(wanted *command) retry.Policy {
+	if wanted.BackupMs > 0 {
+		policy := retry.NewBackupPolicy(uint32(wanted.BackupMs))
+		policy.WithMaxRetryTimes(wanted.Retries)
+		return retry.BuildBackupRequest(policy)
+	}
+	policy := retry.NewFailurePolicy()
+	policy.WithMaxRetryTimes(wanted.Retries)
+	return retry.BuildFailurePolicy(policy)
+}
+
 // callContext carries what one call has of its own: metadata, options, the slot for its reply's headers.
 func callContext(wanted *command, slot *replySlot) (context.Context, context.CancelFunc) {
 	ctx := context.WithValue(context.Background(), slotKey{}, slot)
@@ -207,6 +222,9 @@ func callContext(wanted *command, slot *replySlot) (context.Context, context.Can
 	}
 	if wanted.Address != "" {
 		options = append(options, callopt.WithHostPort(wanted.Address))
+	}
+	if wanted.Retries > 0 {
+		options = append(options, callopt.WithRetryPolicy(retryPolicy(wanted)))
 	}
 	if len(options) > 0 {
 		ctx = client.NewCtxWithCallOptions(ctx, options)

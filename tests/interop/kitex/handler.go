@@ -9,8 +9,10 @@ import (
 
 	"elanus.test/kitexpeer/kitex_gen/interop"
 	"elanus.test/kitexpeer/kitex_gen/shared"
+	"github.com/bytedance/gopkg/cloud/metainfo"
 	"github.com/cloudwego/kitex/pkg/kerrors"
 	"github.com/cloudwego/kitex/pkg/remote"
+	"github.com/cloudwego/kitex/pkg/retry"
 )
 
 // interopHandler implements Interop as idl/interop.thrift describes it. Kitex wants a pointer.
@@ -19,6 +21,8 @@ type interopHandler struct {
 
 	mutex  sync.Mutex
 	tokens []string
+	// attempts holds the mark of a retry of every attempt, by the token of flaky.
+	attempts map[string][]string
 }
 
 func (h *interopHandler) Version(context.Context) (string, error) {
@@ -128,6 +132,24 @@ func (h *interopHandler) Fired(_ context.Context, prefix string) ([]string, erro
 func (h *interopHandler) Sleep(_ context.Context, milliseconds int32, token string) (string, error) {
 	time.Sleep(time.Duration(milliseconds) * time.Millisecond)
 	return token, nil
+}
+
+func (h *interopHandler) Flaky(ctx context.Context, token string, unwell, delayMs int32) (*interop.AttemptReport, error) {
+	mark, _ := metainfo.GetPersistentValue(ctx, retry.TransitKey)
+	h.mutex.Lock()
+	if h.attempts == nil {
+		h.attempts = map[string][]string{}
+	}
+	h.attempts[token] = append(h.attempts[token], mark)
+	marks := append([]string{}, h.attempts[token]...)
+	h.mutex.Unlock()
+	if len(marks) <= int(unwell) {
+		if delayMs == 0 {
+			return nil, errors.New("not yet")
+		}
+		time.Sleep(time.Duration(delayMs) * time.Millisecond)
+	}
+	return &interop.AttemptReport{Marks: marks, Retried: retry.IsRemoteRetryRequest(ctx)}, nil
 }
 
 func (h *interopHandler) Deadline(ctx context.Context) (*interop.DeadlineReport, error) {
