@@ -17,7 +17,7 @@ from .measuring import REPEATS, Plan, Series, run_plan
 from .processes import ROOT
 from .profiling import profile
 from .rows import OURS, ROWS, WORKLOADS, chosen, chosen_workloads
-from .table import aims, ratios, rooms, table
+from .table import aims, costs, ratios, rooms, table
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -35,6 +35,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--idle", type=int, nargs="?", const=10_000, help="measure so many idle connections instead")
     parser.add_argument("--import", dest="imports", action="store_true", help="measure import times instead")
     parser.add_argument("--discovery", action="store_true", help="measure a large fleet in a real etcd instead")
+    parser.add_argument("--timeline", action="store_true", help="measure what the timeline of a call costs instead")
     parser.add_argument("--policies", nargs="?", const="*", help="measure decisions of policies instead: 'balancer*'")
     parser.add_argument("--profile", nargs="?", const=OURS[0], help="profile a row of Python peers instead")
     parser.add_argument("--profile-seconds", type=float, default=10.0, help="for how long it is sampled")
@@ -56,6 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from .discovery import measure_discovery
 
             lines = measure_discovery()
+        elif options.timeline:
+            from .timeline import timeline
+
+            lines = timeline()
         elif options.policies is not None:
             from .policies import policies
 
@@ -92,7 +97,7 @@ def compare(plan: Plan, folder: Path | None) -> int:
     head = _head(cores, without)
     print("\n".join(head), flush=True)
     measured = run_plan(plan, cores, kitex, lambda line: print(line, file=sys.stderr, flush=True))
-    body = ["", *table(measured), *ratios(measured), *rooms(measured), *aims(measured)]
+    body = ["", *table(measured), *ratios(measured), *rooms(measured), *costs(measured), *aims(measured)]
     if any(series.disturbed for series in measured):
         body.append("* others had a core for a part of some round, however often it was repeated: trust `by CPU` only")
     print("\n".join(body))

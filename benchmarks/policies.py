@@ -12,6 +12,7 @@ from statistics import median
 
 from elanus.call import Call
 from elanus.contracts.balancer import Balancer, Picker
+from elanus.contracts.breaker import Breaker, Outcome
 from elanus.errors import PluginError
 from elanus.plugins import installed_plugins
 from elanus.service import Instance
@@ -64,7 +65,7 @@ class Case:
 
 def cases() -> list[Case]:
     """All rows, in the order of the table."""
-    return [*balancers()]
+    return [*balancers(), *breakers()]
 
 
 def policies(patterns: Sequence[str] = ()) -> list[str]:
@@ -219,5 +220,53 @@ def _changing(choice: object) -> Callable[[], Timed]:
         pickers = [balancer.picker(instances)]
         sets = cycle((instances[1:], instances))
         return Timed(lambda: pickers.append(balancer.picker(next(sets), pickers.pop())))
+
+    return prepare
+
+
+# -- breakers -----------------------------------------------------------------------------------------------------
+
+
+def breakers() -> list[Case]:
+    """Of a breaker: one ``allow`` and one ``record``, as its room calls them."""
+    return [
+        Case("breaker window: success, one key", _guarding(Outcome.SUCCESS, 1), 1.5),
+        Case("breaker window: success, 10,000 keys", _guarding(Outcome.SUCCESS, _INSTANCES), 1.5),
+        Case("breaker window: failure, one key", _guarding(Outcome.FAILURE, 1), 1.5),
+        Case("breaker window: failure, 10,000 keys", _guarding(Outcome.FAILURE, _INSTANCES), 1.5),
+        Case("breaker window: refused", _refusing()),
+    ]
+
+
+def _breaker(**options: object) -> Breaker:
+    breaker: Breaker = installed_plugins().select("breaker", ("window", options))
+    return breaker
+
+
+def _guarding(outcome: Outcome, keys: int) -> Callable[[], Timed]:
+    """Calls of 4 ms that all end alike, and never open the breaker."""
+
+    def prepare() -> Timed:
+        breaker, instants = _breaker(error_rate=2.0), _instants()
+        allow, record = breaker.allow, breaker.record
+        names = cycle([f"10.0.{number >> 8}.{number & 255}:8888" for number in range(keys)])
+        for _ in range(keys):
+            record(next(names), outcome, 0.004, next(instants))
+
+        def call() -> None:
+            key, now = next(names), next(instants)
+            allow(key, now)
+            record(key, outcome, 0.004, now + 0.004)
+
+        return Timed(call, besides=lambda: (next(names), next(instants)))
+
+    return prepare
+
+
+def _refusing() -> Callable[[], Timed]:
+    def prepare() -> Timed:
+        breaker, instants = _breaker(consecutive=1, cooling=1e6), _instants()
+        breaker.record("a:1", Outcome.FAILURE, 0.004, next(instants))
+        return Timed(lambda: breaker.allow("a:1", next(instants)), besides=lambda: next(instants))
 
     return prepare

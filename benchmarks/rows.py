@@ -5,9 +5,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from elanus.plugins import installed_plugins
+
+from .peers.one_room import NEEDS, ROOM_CHAINS
 from .processes import python_peer
 
-__all__ = ["FLOOR", "OURS", "ROWS", "WORKLOADS", "Row", "Side", "Workload", "chosen", "chosen_workloads"]
+__all__ = [
+    "FLOOR",
+    "OURS",
+    "ROWS",
+    "WORKLOADS",
+    "Row",
+    "Side",
+    "Workload",
+    "chosen",
+    "chosen_workloads",
+    "room_row",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,21 @@ def _kitex_pair(name: str, server: str, client: str, workloads: tuple[Workload, 
     return Row(name, _kitex(*server.split()), _kitex(*client.split()), workloads)
 
 
+def room_row(chain: str) -> str:
+    """The name of the row of a chain of :mod:`benchmarks.peers.one_room`."""
+    return f"elanus mux {chain}"
+
+
+def _rooms() -> list[Row]:
+    """A row for each chain whose parts are installed."""
+    installed = installed_plugins()
+    return [
+        _pair(room_row(chain), "rpc_elanus", "--mode", "mux", "--chain", chain)
+        for chain in ROOM_CHAINS
+        if all(name in installed.names(kind) for kind, name in NEEDS.get(chain, ()))
+    ]
+
+
 _METADATA_AND_TIMEOUT = "--metadata --timeout-ms 1000"
 _FULL = ("--chain", "full")
 
@@ -94,6 +123,7 @@ ROWS = (
     _pair("elanus mux uvloop bare", "rpc_elanus", "--mode", "mux", "--chain", "bare", workloads=_BOTH),
     _pair("elanus mux uvloop every-room", "rpc_elanus", "--mode", "mux", "--chain", "every-room", workloads=_BOTH),
     _pair("elanus mux asyncio full", "rpc_elanus", "--mode", "mux", "--loop", "asyncio", workloads=_BOTH),
+    *_rooms(),
     _pair("elanus ping-pong uvloop full", "rpc_elanus", "--mode", "pingpong", workloads=_ALL),
     _pair("elanus ping-pong uvloop bare", "rpc_elanus", "--mode", "pingpong", "--chain", "bare", workloads=_BOTH),
     _pair("elanus ping-pong asyncio full", "rpc_elanus", "--mode", "pingpong", "--loop", "asyncio", workloads=_BOTH),

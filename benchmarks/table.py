@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 
 from .measuring import Series
-from .rows import FLOOR, OURS, Workload
+from .peers.one_room import ALL_ON, ROOM_CHAINS, SEND_ONLY
+from .rows import FLOOR, OURS, Workload, room_row
 
-__all__ = ["aims", "ratios", "rooms", "table"]
+__all__ = ["aims", "costs", "ratios", "rooms", "table"]
 
 _COLUMNS = (
-    ("", "<32"),
+    ("", "<36"),
     ("calls/s", ">9"),
     ("x floor", ">8"),
     ("by CPU", ">7"),
@@ -92,6 +93,30 @@ def rooms(measured: Sequence[Series]) -> list[str]:
                 f"; frames {client['request_bytes']} + {client['reply_bytes']} B, {client['transport']}"
             )
     return ["rooms", *lines, ""] if lines else []
+
+
+#: The share of the bare chain's throughput that all rooms together may cost, with 100 calls in flight.
+_ALL_ON_COSTS = 0.2
+
+
+def costs(measured: Sequence[Series]) -> list[str]:
+    """What each room takes of the bare chain's throughput, and all of them together; an aim is said."""
+    lines = []
+    for workload in _workloads(measured):
+        bare = _find(measured, room_row(SEND_ONLY), workload)
+        for chain in ROOM_CHAINS if bare is not None else ():
+            series = _find(measured, room_row(chain), workload)
+            if series is None or series is bare or bare is None:
+                continue
+            by_calls, by_cpu = (1 - _speed(series, m) / _speed(bare, m) for m in ("calls", "cpu"))
+            more = [series.median(side) - bare.median(side) for side in ("client_cpu_us", "server_cpu_us")]
+            line = f"{chain} costs {by_calls:.1%} of {SEND_ONLY}, by CPU {by_cpu:.1%}"
+            line += f"; {more[0]:+.1f} us on the client, {more[1]:+.1f} us on the server"
+            if chain == ALL_ON:
+                cost = by_cpu if bare.disturbed or series.disturbed else by_calls
+                line += f"; at most {_ALL_ON_COSTS:.0%}: {'reached' if cost <= _ALL_ON_COSTS else 'MISSED'}"
+            lines.append(line)
+    return ["rooms, to the bare chain", *lines, ""] if lines else []
 
 
 #: What is aimed at: our row, times this, at least (or for p50 at most) that of the peer.

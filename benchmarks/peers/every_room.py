@@ -9,7 +9,7 @@ from typing import Any
 from elanus.call import Call
 from elanus.contracts.breaker import Breaker, Outcome, State
 from elanus.contracts.limiter import Limiter, Refusal
-from elanus.contracts.retrier import Plan, Retrier, Retry, Stop
+from elanus.contracts.retrier import STOP, Plan, Retrier, Verdict
 from elanus.contracts.tracer import Tracer
 from elanus.endpoint import Endpoint
 
@@ -53,12 +53,12 @@ class PassingLimiter(Limiter):
 
 
 class OneAttempt(Plan):
-    def ended(self, call: Call, error: BaseException | None, now: float) -> Retry | Stop:
-        return Stop()
+    def ended(self, attempt: Call, reply: Any, error: Exception | None, running: int, now: float) -> Verdict:
+        return STOP
 
 
 class PassingRetrier(Retrier):
-    """Plans every call, so that each attempt is a fork, and never asks for a second one."""
+    """Plans every call, and never asks for a second attempt."""
 
     name = "passing"
     _plan = OneAttempt()

@@ -2,7 +2,7 @@
 
 ``--chain bare`` is a client and a server as they are made without options. ``full`` adds two pairs of metadata, one of
 them persistent, and a timeout of 1 s; the server then runs each handler under the deadline that arrives. ``every-room``
-also takes every seat of the chain.
+also takes every seat of the chain. ``send-only``, ``only-...`` and ``all-on`` are those of :mod:`.one_room`.
 """
 
 from typing import Any
@@ -12,9 +12,8 @@ from elanus.options import PoolOptions
 
 from .every_room import client_seats, server_seats
 from .load import Run, messages
+from .one_room import ROOM_CHAINS, chain_of
 from .speaking import BENCH_IDL, Asked, Handled, asked, run, serve
-
-METADATA = elanus.Metadata(transient={"request-origin": "benchmark"}, persistent={"tenant": "acme"})
 
 
 class Handler:
@@ -29,7 +28,8 @@ class Handler:
 
 async def _serve(options: Asked) -> None:
     bench = elanus.load(str(BENCH_IDL))
-    server = elanus.Server(**(server_seats() if options.chain == "every-room" else {}))
+    seats = server_seats() if options.chain == "every-room" else chain_of(options.chain).server
+    server = elanus.Server(**seats)
 
     rooms: list[str] = []
 
@@ -49,8 +49,7 @@ def _client_options(options: Asked) -> dict[str, Any]:
         # As many connections as calls stay open, as in the Go peer's long pool; the default is 10, as Kitex's.
         "pool": PoolOptions(idle=max(options.concurrency, 10)),
     }
-    if options.chain != "bare":
-        chosen["timeout"] = 1.0
+    chosen |= chain_of(options.chain).client
     if options.chain == "every-room":
         chosen |= client_seats()
     return chosen
@@ -60,7 +59,8 @@ async def _call(options: Asked) -> None:
     bench = elanus.load(str(BENCH_IDL))
     measured = Run(options)
     async with elanus.Client(bench.Bench, options.address, **_client_options(options)) as plain:
-        client = plain if options.chain == "bare" else plain.with_options(metadata=METADATA)
+        called = chain_of(options.chain).call(options.address)
+        client = plain.with_options(**called) if called else plain
         requests = [
             [bench.Request(message=message) for message in messages(worker, options.payload)]
             for worker in range(options.concurrency)
@@ -76,7 +76,7 @@ async def _call(options: Asked) -> None:
 
 
 def main() -> None:
-    options = asked(modes=("mux", "pingpong"), chains=("full", "bare", "every-room"))
+    options = asked(modes=("mux", "pingpong"), chains=("full", "bare", "every-room", *ROOM_CHAINS))
     run(_serve(options) if options.role == "server" else _call(options), options.loop)
 
 

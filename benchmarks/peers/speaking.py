@@ -44,7 +44,8 @@ class Asked:
     loop: str
     #: What the peer itself understands by it, such as ``mux`` or ``threads``.
     mode: str
-    #: ``bare``, ``full`` (metadata and a timeout) or ``every-room``; a peer that has less does what it can.
+    #: ``bare``, ``full`` (metadata and a timeout), ``every-room``, or one of those of :mod:`.one_room`; a peer that has
+    #: less does what it can.
     chain: str
     profile: bool
 

@@ -10,9 +10,10 @@ from ..__main__ import _verdict
 from ..cores import Cores, Moment, disturbance
 from ..measuring import Plan, Sample, Series, run_plan
 from ..peers.load import ERROR_LIMIT, FINE_US, Latencies, Run, messages
+from ..peers.one_room import ROOM_CHAINS
 from ..peers.speaking import Asked
-from ..rows import FLOOR, OURS, ROWS, WORKLOADS, chosen, chosen_workloads
-from ..table import aims, ratios, table
+from ..rows import FLOOR, OURS, ROWS, WORKLOADS, chosen, chosen_workloads, room_row
+from ..table import aims, costs, ratios, table
 
 ASKED = Asked("client", "", 1, 64, 0.0, 0.0, "asyncio", "", "bare", False)
 SAMPLE = Sample(1000.0, 50.0, 90.0, 10.0, 20.0, 30 << 20, 40 << 20, 3000, 0, 0, None, 0.0)
@@ -131,6 +132,24 @@ def test_an_aim_is_judged_by_cpu_where_others_had_the_cores() -> None:
     assert any("2 x thriftpy2" in line and "reached" in line for line in aims([of(OURS[0]), peer]))
     disturbed = of(OURS[0], disturbance=0.5)
     assert any("2 x thriftpy2" in line and "MISSED" in line for line in aims([disturbed, peer]))
+
+
+def test_what_a_room_costs_is_told_beside_the_bare_chain() -> None:
+    bare, alone = of(room_row("send-only"), calls_per_second=1_000.0), of(room_row("only-retrier"), client_cpu_us=10.0)
+    together = of(room_row("all-on"), calls_per_second=850.0)
+    told = costs([bare, alone, together])
+    assert [line.partition(" costs ")[0] for line in told[1:3]] == ["only-retrier", "all-on"]
+    assert "15.0% of send-only" in told[2]
+    assert told[2].endswith("at most 20%: reached")
+    slower = of(room_row("all-on"), calls_per_second=790.0)
+    assert costs([bare, slower])[1].endswith("MISSED")
+    assert costs([alone, together]) == [], "there is nothing to compare with"
+
+
+def test_every_room_has_its_row_where_its_parts_are_installed() -> None:
+    assert [row.name for row in chosen(["elanus mux send-only", "elanus mux only-*", "elanus mux all-on"])] == [
+        room_row(chain) for chain in ROOM_CHAINS
+    ]
 
 
 def test_names_of_rows_are_unique_and_patterns_choose_them() -> None:

@@ -13,7 +13,7 @@ from ..processes import ROOT, Peer, PeerFailedError, python_peer
 from ..rows import chosen
 
 #: Every row of raw and elanus alone: what needs no other framework and no Go.
-OURS = ("raw*", "elanus*bare", "elanus*full", "elanus*every-room")
+OURS = ("raw*", "elanus*bare", "elanus*full", "elanus*every-room", "elanus mux send-only", "elanus mux all-on")
 
 pytestmark = pytest.mark.bench
 
@@ -42,7 +42,7 @@ def series(quick: tuple[str, Path]) -> dict[str, Any]:
 
 def test_every_reply_is_decoded_and_is_its_own_calls(series: dict[str, Any]) -> None:
     assert list(series) == [row.name for row in chosen(OURS)]
-    assert len(series) == 9
+    assert len(series) == 11
     for name, item in series.items():
         (sample,) = item["samples"]
         assert sample["decoded_replies"] > 0, name
@@ -63,12 +63,19 @@ def test_the_rooms_are_those_of_the_chain(series: dict[str, Any]) -> None:
     everything = series["elanus mux uvloop every-room"]["samples"][0]
     assert {"trace", "retry", "service_breaker", "acl", "error_map"} <= set(everything["client_facts"]["rooms"])
     assert {"trace", "limit", "breaker", "acl", "error_map"} <= set(everything["server_facts"]["rooms"])
+    together = series["elanus mux all-on"]["samples"][0]
+    assert {"retry", "service_breaker", "instance_breaker"} <= set(together["client_facts"]["rooms"])
+    assert "limit" in together["server_facts"]["rooms"]
+    alone = series["elanus mux send-only"]["samples"][0]
+    assert alone["client_facts"]["rooms"] == ["recover", "timeout", "resolve", "send"], "what cannot be left out"
+    assert alone["client_facts"]["request_bytes"] < together["client_facts"]["request_bytes"], "no metadata"
 
 
 def test_the_report_is_a_table_and_a_chart(quick: tuple[str, Path]) -> None:
     printed, folder = quick
     assert "elanus mux uvloop full" in printed
     assert "x floor" in printed
+    assert "all-on costs" in printed
     assert (folder / "table.txt").read_text().strip() in printed
     assert "<svg" in (folder / "chart.svg").read_text()
 
