@@ -396,6 +396,8 @@ async def test_what_code_says_of_a_servers_method_by_its_short_name_counts_befor
     await server.start()
     assert server.options.for_method("Store", "get") == HandlerOptions(1.0, False)
     assert server.effective("Store", "get")["handler_timeout"] == (1.0, "code")
+    with pytest.raises(ConfigError, match=r"unknown method 'Store/gett'\. Did you mean 'Store/get'\?"):
+        server.effective("Store", "gett")
     await server.stop()
     server = elanus.Server(methods={"gett": {}})
     server.add_service(idl.Store, Store())

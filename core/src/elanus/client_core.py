@@ -175,8 +175,17 @@ class ClientCore:
     async def start(self) -> None:
         if self._state != "new":
             raise StateError(f"the client of {self.service.name} is {self._state}", hint="Make a new client")
+        try:
+            await self._start()
+        except BaseException:
+            if self._running is None:
+                await self._configuration.aclose()
+            raise
+
+    async def _start(self) -> None:
         if self._configuration:
-            await self._configure()
+            await self._configuration.start()
+            self._adopt(self._configuration.client(self._base, self.service))
         if self._shelf["resolver"] is None and not self.options.targets:
             raise ConfigError(
                 f"the client of {self.service.name} knows no instances",
@@ -198,15 +207,6 @@ class ClientCore:
             self._watching = loop.create_task(self._configuration.watch(_configuring(self)))
         if options.warm_up is not None:
             await self._warm_up(options.warm_up, self._running)
-
-    async def _configure(self) -> None:
-        """Fold the options again, with what the sources know once they are started."""
-        try:
-            await self._configuration.start()
-            self._adopt(self._configuration.client(self._base, self.service))
-        except BaseException:
-            await self._configuration.aclose()
-            raise
 
     def _watched(self, name: str) -> WatchedInstances:
         """The instances of *name*, as the client's resolver finds them; its watch is shared with other clients."""

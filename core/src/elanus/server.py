@@ -15,6 +15,7 @@ from elanus.errors import ConfigError, StateError
 from elanus.events import EventBus
 from elanus.net.advertising import advertised
 from elanus.net.refusals import Refusals
+from elanus.option_checks import refuse_unknown
 from elanus.options import ServerOptions
 from elanus.server_core import ServerCore
 from elanus.service import Instance, MethodInfo, MethodKind, ServiceInfo
@@ -110,7 +111,11 @@ class Server:
     def effective(self, service: str, method: str) -> dict[str, tuple[Any, str]]:
         """Every option as it holds for one method, with where it came from: ``"default"``, ``"code"``, a plugin, or a
         place in a configuration such as ``"elanus.toml:12"``. Plugins and configuration count from the start on.
+
+        :raises ConfigError: there is no such method.
         """
+        known = [f"{one.name}/{name}" for one in self.services().values() for name in one.methods]
+        refuse_unknown("method", [f"{service}/{method}"], known)
         return self.options.effective_for(service, method)
 
     @property
