@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from elanus.call import current_call as current_call
     from elanus.call import shield as shield
     from elanus.client import Client as Client
+    from elanus.contracts.fallback import Fallback as Fallback
     from elanus.contracts.metadata import MetadataHandler as MetadataHandler
     from elanus.contracts.provider import Provider as Provider
     from elanus.endpoint import Endpoint as Endpoint
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from elanus.service import MethodKind as MethodKind
     from elanus.service import ServiceInfo as ServiceInfo
     from elanus.streams import ClientStream as ClientStream
+    from elanus.timeline import Timeline as Timeline
 
 __version__ = "0.1.0"
 
@@ -82,6 +84,7 @@ _HOMES = {
     "DiscoveryError": "errors",
     "ElanusError": "errors",
     "Endpoint": "endpoint",
+    "Fallback": "contracts.fallback",
     "HandlerOptions": "options",
     "Instance": "service",
     "LimitExceededError": "errors",
@@ -109,6 +112,7 @@ _HOMES = {
     "ServerOptions": "options",
     "ServiceInfo": "service",
     "StateError": "errors",
+    "Timeline": "timeline",
     "Timeouts": "options",
     "TransportError": "errors",
     "WarmUp": "options",

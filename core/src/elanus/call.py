@@ -58,6 +58,7 @@ class Call:
         "reply_metadata",
         "reply_payload",
         "reply_trailers",
+        "reported",
         "retried",
         "sent_bytes",
         "seq_id",
@@ -129,6 +130,9 @@ class Call:
     reply_trailers: Mapping[str, str]
     #: On a server: the encoded reply, once there is one.
     reply_payload: bytes | None
+    #: For tracers: the error and the business status that a fallback has replaced; ``None`` where none did. Gone when
+    #: the tracers have seen it.
+    reported: tuple[Exception | None, BizStatusError | None] | None
     #: How it ended, once it ended: ``None`` is success. Gone when the call has left its outermost room, since an error
     #: refers to the call through its traceback.
     error: BaseException | None
@@ -182,6 +186,7 @@ class Call:
         self.reply_metadata = _NO_VALUES
         self.reply_trailers = _NO_VALUES
         self.reply_payload = None
+        self.reported = None
 
     def mark(self, event: str) -> None:
         """Note that *event* happened now."""

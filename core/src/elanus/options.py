@@ -296,9 +296,11 @@ class ClientOptions(Sourced):
     #: Rules asked before an instance is picked; each returns a reason to refuse, or ``None``; may be ``async``. Kitex:
     #: none.
     acl: tuple[Callable[[Call], str | Awaitable[str | None] | None], ...] = ()
-    #: Called with every error of an attempt; returns the error to raise instead. Kitex: wraps the error.
+    #: Called with each error of an attempt that network, protocol or server raised; returns the error to raise instead.
+    #: Kitex: wraps the error.
     error_handler: Callable[[Call, Exception], Exception] | None = None
-    #: Called when all attempts failed, or with ``None`` when one succeeded; returns the reply to use. Kitex: none.
+    #: What a caller gets when all attempts have ended: an :class:`elanus.Fallback`, or a function of the call, the reply
+    #: and the error, which is always asked. Kitex: none.
     fallback: Callable[[Call, Any, Exception | None], Awaitable[Any]] | None = None
     #: Readers and writers of metadata and headers (Kitex's MetaHandler), see :class:`elanus.MetadataHandler`. Kitex:
     #: metainfo only.
@@ -415,7 +417,8 @@ class ServerOptions(Sourced):
     receive_middlewares: tuple[ItemMiddleware, ...] = ()
     #: Rules that may refuse a call. Kitex: none.
     acl: tuple[Callable[[Call], str | Awaitable[str | None] | None], ...] = ()
-    #: Called with every error of a handler; returns the error to send instead. Kitex: none.
+    #: Called with each error of a handler that is no answer, which declared exceptions and business statuses are; returns
+    #: the error to send instead. Kitex: none.
     error_handler: Callable[[Call, Exception], Exception] | None = None
     #: Readers and writers of headers. Kitex: metainfo only.
     metadata_handlers: tuple[Any, ...] = ()

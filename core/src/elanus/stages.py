@@ -17,7 +17,7 @@ from elanus.endpoint import chain
 from elanus.middlewares.acl import acl
 from elanus.middlewares.breaker import INSTANCE, SERVER, SERVICE, breaker
 from elanus.middlewares.decode import decode, decode_stream
-from elanus.middlewares.error_map import error_map
+from elanus.middlewares.error_map import error_map, is_failed_attempt, is_failed_handler
 from elanus.middlewares.fallback import fallback
 from elanus.middlewares.limit import limit
 from elanus.middlewares.metadata import client_metadata, server_metadata
@@ -101,7 +101,8 @@ def _server_kind(parts: ServerParts, method: MethodInfo) -> Sequence[Middleware]
 
 def _fallback(parts: ClientParts, method: MethodInfo) -> Sequence[Middleware]:
     own = parts.call_fallback
-    return _when((parts.options.for_method(method.name).fallback if own is None else own) or None, fallback)
+    chosen = (parts.options.for_method(method.name).fallback if own is None else own) or None
+    return _when(chosen, partial(fallback, traced=bool(parts.tracers)))
 
 
 def _retry(parts: ClientParts, method: MethodInfo) -> Sequence[Middleware]:
@@ -124,6 +125,10 @@ def _server_timeout(parts: ServerParts, service: ServiceInfo, method: MethodInfo
 
 def _decode(parts: ServerParts, service: ServiceInfo, method: MethodInfo) -> Sequence[Middleware]:
     return [decode_stream if method.kind.streams else decode(service.codec, method)]
+
+
+def _server_error_map(parts: ServerParts, service: ServiceInfo, method: MethodInfo) -> Sequence[Middleware]:
+    return _when(parts.options.error_handler, partial(error_map, concerns=is_failed_handler(service.codec)))
 
 
 def _when(value: _T, room: Callable[[Any], Middleware]) -> Sequence[Middleware]:
@@ -158,7 +163,10 @@ CLIENT_STAGES: Sequence[tuple[str, _ClientStage]] = (
     ("resolve", lambda parts, method: [resolve(parts.instances)]),
     ("instance_breaker", lambda parts, method: _breaker(parts.instance_breaker, INSTANCE, method)),
     ("instance_user", lambda parts, method: parts.options.instance_middlewares),
-    ("error_map", lambda parts, method: _when(parts.options.error_handler, error_map)),
+    (
+        "error_map",
+        lambda parts, method: _when(parts.options.error_handler, partial(error_map, concerns=is_failed_attempt)),
+    ),
     # No room of Kitex's chain: its meta handlers sit in the pipeline below. Next to the wire all the same.
     ("metadata", lambda parts, method: _when(parts.options.metadata_handlers, client_metadata)),
 )
@@ -174,7 +182,7 @@ SERVER_STAGES: Sequence[tuple[str, _ServerStage]] = (
     ("timeout", _server_timeout),
     ("user_universal", lambda parts, service, method: parts.middlewares),
     ("acl", lambda parts, service, method: _when(parts.options.acl, acl)),
-    ("error_map", lambda parts, service, method: _when(parts.options.error_handler, error_map)),
+    ("error_map", _server_error_map),
     ("user_kind", lambda parts, service, method: _server_kind(parts, method)),
 )
 

@@ -29,4 +29,8 @@ class Tracer(ABC):
 
     @abstractmethod
     def finish(self, call: Call, error: BaseException | None) -> None:
-        """The call has ended. A business status is no error; it is on ``call.biz_status``."""
+        """The call has ended. A business status is no error; it is on ``call.biz_status``.
+
+        :param error: what ended it, as it was before a :class:`~elanus.Fallback` replaced it, unless that is to be
+            reported itself.
+        """

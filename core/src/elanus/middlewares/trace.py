@@ -55,8 +55,12 @@ def _start(tracers: Sequence[Tracer], call: Call) -> list[Tracer]:
 
 def _finish(started: list[Tracer], call: Call, error: BaseException | None) -> None:
     call.mark(Event.FINISH)
+    status = call.biz_status
+    if call.reported is not None:  # a fallback has replaced the outcome
+        (error, call.biz_status), call.reported = call.reported, None
     for tracer in reversed(started):
         try:
             tracer.finish(call, error)
         except Exception:
             _log.exception("tracer %r failed at the end of %s", tracer, call.method)
+    call.biz_status = status
