@@ -14,4 +14,5 @@ def no_plugins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """A process without plugins; what a test registers is gone after it. The folders below are their own masters."""
     if request.path.parent == Path(__file__).parent:
         monkeypatch.delenv("ELANUS_PLUGINS", raising=False)
+        monkeypatch.delenv("ELANUS_CONFIG", raising=False)
         monkeypatch.setattr(plugins, "_process", plugins.PluginSet())
