@@ -299,8 +299,8 @@ class ClientOptions(Sourced):
     #: Called with each error of an attempt that network, protocol or server raised; returns the error to raise instead.
     #: Kitex: wraps the error.
     error_handler: Callable[[Call, Exception], Exception] | None = None
-    #: What a caller gets when all attempts have ended: an :class:`elanus.Fallback`, or a function of the call, the reply
-    #: and the error, which is always asked. Kitex: none.
+    #: What a caller gets when all attempts have ended: an :class:`elanus.Fallback`, or a function of the call, the
+    #: reply and the error, which is always asked. Kitex: none.
     fallback: Callable[[Call, Any, Exception | None], Awaitable[Any]] | None = None
     #: Readers and writers of metadata and headers (Kitex's MetaHandler), see :class:`elanus.MetadataHandler`. Kitex:
     #: metainfo only.
@@ -417,8 +417,8 @@ class ServerOptions(Sourced):
     receive_middlewares: tuple[ItemMiddleware, ...] = ()
     #: Rules that may refuse a call. Kitex: none.
     acl: tuple[Callable[[Call], str | Awaitable[str | None] | None], ...] = ()
-    #: Called with each error of a handler that is no answer, which declared exceptions and business statuses are; returns
-    #: the error to send instead. Kitex: none.
+    #: Called with each error of a handler, which declared exceptions and business statuses are not; returns the error
+    #: to send instead. Kitex: none.
     error_handler: Callable[[Call, Exception], Exception] | None = None
     #: Readers and writers of headers. Kitex: metainfo only.
     metadata_handlers: tuple[Any, ...] = ()
