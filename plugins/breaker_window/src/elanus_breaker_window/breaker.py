@@ -33,13 +33,13 @@ _ROUNDING = 1e-6
 class _Key:
     """What is known of one key."""
 
-    __slots__ = ("in_a_row", "opened", "probed", "rules", "slow_after", "state", "successes", "window")
+    __slots__ = ("in_a_row", "opened", "probed", "rules", "slow_after", "stale", "state", "successes", "window")
 
     def __init__(self, rules: Rules, window: Window) -> None:
         self.window = window
         self.state = _CLOSED
-        #: When it last opened.
-        self.opened = -inf
+        #: When it last opened, and until when calls are from before that.
+        self.opened = self.stale = -inf
         #: While it is half-open: when the last probe was let through.
         self.probed = -inf
         #: Of probes, in a row.
@@ -89,7 +89,7 @@ class WindowBreaker(Breaker):
         self.key_of = key_of
         settings = read_settings(WindowSettings, _OWNER, options)
         self._buckets, self._max_keys = settings.buckets, settings.max_keys
-        self._slots_per_second = settings.buckets / settings.window
+        self._bucket_seconds = settings.window / settings.buckets
         self._keys: dict[str, _Key] = {}
         #: What was asked for, which is little; and the rules that come of it, by key.
         self._general = {item.name: getattr(settings, item.name) for item in dataclasses.fields(Rules)}
@@ -135,18 +135,21 @@ class WindowBreaker(Breaker):
             known = self._add(key, now)
             if known is None:
                 return
-        if now - elapsed <= known.opened + _ROUNDING:
-            return  # allowed before it opened
-        slot = int(now * self._slots_per_second)
+        if now - elapsed <= known.stale:
+            return
         slow = elapsed > known.slow_after
         if outcome is _SUCCESS and not slow:
-            if known.state is _CLOSED:
-                known.in_a_row = 0
-                known.window.add(SUCCESSES, slot)
-            else:
+            if known.state is not _CLOSED:
                 self._probe_succeeded(key, known, now)
+                return
+            known.in_a_row = 0
+            window = known.window  # as its `add` does, without the call: most calls come this way
+            if now >= window.until:
+                window.move(now)
+            window.good[window.index] += 1
+            window.counts[SUCCESSES] += 1
             return
-        self._count(known, outcome, slot, slow=slow)
+        self._count(known, outcome, now, slow=slow)
         if known.state is not _CLOSED:
             self._open(key, known, now)
             return
@@ -154,15 +157,15 @@ class WindowBreaker(Breaker):
         if known.rules.broken_by(successes, failures + timeouts, slow_ones, known.in_a_row):
             self._open(key, known, now)
 
-    def _count(self, known: _Key, outcome: Outcome, slot: int, *, slow: bool) -> None:
+    def _count(self, known: _Key, outcome: Outcome, now: float, *, slow: bool) -> None:
         if outcome is _SUCCESS:
             known.in_a_row = 0
-            known.window.add(SUCCESSES, slot)
+            known.window.add(SUCCESSES, now)
         else:
             known.in_a_row += 1
-            known.window.add(TIMEOUTS if outcome is _TIMEOUT else FAILURES, slot)
+            known.window.add(TIMEOUTS if outcome is _TIMEOUT else FAILURES, now)
         if slow:
-            known.window.add(SLOW, slot)
+            known.window.add(SLOW, now)
 
     def _probe_succeeded(self, key: str, known: _Key, now: float) -> None:
         known.successes += 1
@@ -171,12 +174,12 @@ class WindowBreaker(Breaker):
         self._change(key, known, _CLOSED, now)
 
     def _open(self, key: str, known: _Key, now: float) -> None:
-        known.opened = now
+        known.opened, known.stale = now, now + _ROUNDING
         self._change(key, known, _OPEN, now)
 
     def _change(self, key: str, known: _Key, after: State, now: float) -> None:
         before, known.state = known.state, after
-        known.window.move(int(now * self._slots_per_second))
+        known.window.move(now)
         counts = known.counts()
         if after is _CLOSED:
             known.window.clear()
@@ -193,7 +196,7 @@ class WindowBreaker(Breaker):
         known = self._keys.get(key)
         if known is None:
             return Counts()
-        known.window.move(int(now * self._slots_per_second))
+        known.window.move(now)
         return known.counts()
 
     def forget(self, key: str) -> None:
@@ -208,10 +211,10 @@ class WindowBreaker(Breaker):
         rules = self.rules(key)
         if not rules.enabled:
             return None
-        slot = int(now * self._slots_per_second)
+        window = Window(self._buckets, self._bucket_seconds, now)
         if len(self._keys) >= self._max_keys:
-            self._make_room(slot)
-        known = self._keys[key] = _Key(rules, Window(self._buckets, slot))
+            self._make_room(window.slot)
+        known = self._keys[key] = _Key(rules, window)
         return known
 
     def _make_room(self, slot: int) -> None:

@@ -11,46 +11,59 @@ SUCCESSES, FAILURES, TIMEOUTS, SLOW = range(4)
 
 
 class Window:
-    """How many of each there were in the last *buckets* slots of time, the current one included.
+    """How many of each there were in the last *buckets* stretches of time, the current one included.
 
-    A slot is a number that grows with time. A ring is made when its first count comes: a healthy key has one, of
-    4 bytes a bucket.
+    A ring of 4 bytes a bucket is made when its first count comes; a healthy key has one.
 
     Source: bytedance/gopkg ``cloud/circuitbreaker/metricer.go``, which moves all windows by a ticker; this one moves
     when it is used.
+
+    :param seconds: of one bucket.
+    :param now: seconds on the monotonic clock.
     """
 
-    __slots__ = ("_buckets", "_index", "_rings", "counts", "slot")
+    __slots__ = ("_buckets", "_per_second", "_rings", "counts", "good", "index", "slot", "until")
 
-    def __init__(self, buckets: int, slot: int) -> None:
+    def __init__(self, buckets: int, seconds: float, now: float) -> None:
         self._buckets = buckets
-        #: The slot that is current, and its place in the rings.
-        self.slot = slot
-        self._index = slot % buckets
-        self._rings: list[array[int] | None] = [None, None, None, None]
+        self._per_second = 1.0 / seconds
+        #: The number of the current bucket since the beginning of time, its place in the rings, and when it ends.
+        self.slot = int(now * self._per_second)
+        self.index = self.slot % buckets
+        self.until = (self.slot + 1) * seconds
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        #: The ring of successes, which every key has.
+        self.good = array("I", bytes(4 * self._buckets))
+        self._rings: list[array[int] | None] = [self.good, None, None, None]
         #: The sums over the window, of each kind.
         self.counts = [0, 0, 0, 0]
 
-    def add(self, kind: int, slot: int) -> None:
-        """Count one of *kind* now. A slot in the past counts as the current one: time does not go back."""
-        if slot > self.slot:
-            self.move(slot)
+    def add(self, kind: int, now: float) -> None:
+        """Count one of *kind*. What comes out of time counts as now: time does not go back."""
+        if now >= self.until:
+            self.move(now)
         ring = self._rings[kind]
         if ring is None:
-            ring = self._rings[kind] = array("I", [0]) * self._buckets
-        ring[self._index] += 1
+            ring = self._rings[kind] = array("I", bytes(4 * self._buckets))
+        ring[self.index] += 1
         self.counts[kind] += 1
 
-    def move(self, slot: int) -> None:
-        """Forget what is too old when *slot* is the current one."""
+    def move(self, now: float) -> None:
+        """Forget what is too old."""
+        slot = int(now * self._per_second)
         passed = slot - self.slot
         if passed <= 0:
             return
-        buckets, first = self._buckets, self._index + 1
+        buckets, first = self._buckets, self.index + 1
         self.slot = slot
-        self._index = slot % buckets
+        self.index = slot % buckets
+        self.until = (slot + 1) / self._per_second
         if passed >= buckets:
-            self.clear()
+            if any(self.counts):
+                self.clear()
             return
         stop = first + passed
         if stop <= buckets:
@@ -67,10 +80,5 @@ class Window:
                 gone = sum(ring[start:stop])
                 if gone:
                     counts[kind] -= gone
-                    ring[start:stop] = array("I", bytes(ring.itemsize * (stop - start)))
+                    ring[start:stop] = array("I", bytes(4 * (stop - start)))
             kind += 1  # noqa: SIM113 - cheaper than enumerate, on the way of calls
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._rings = [None, None, None, None]
-        self.counts = [0, 0, 0, 0]
