@@ -63,6 +63,9 @@ def test_where_several_may_be_given_a_single_one_may_be_bare() -> None:
     assert options.tracers == ("otel",)
     assert options.middlewares == (middleware,)
     assert ServerOptions.from_code({"transports": ["grpc", "http"]}).transports == ("grpc", "http")
+    assert ClientOptions.from_code({"config": ("file", {"path": "a"})}).config == (("file", {"path": "a"}),)
+    assert ClientOptions.from_code({"config": ["a", ("file", {})]}).config == ("a", ("file", {}))
+    assert ClientOptions.from_code({"config": None}).config is None
 
 
 def test_a_default_gives_way_to_code_and_a_replacement_overrules_it() -> None:
