@@ -14,6 +14,7 @@ import elanus
 from elanus.call import Event
 from elanus.contracts.breaker import Breaker, Counts, Outcome, State, Transition
 from elanus.events import EventBus, report_transitions
+from elanus.middlewares.breaker import INSTANCE, SERVER, SERVICE, breaker
 from elanus.middlewares.outcomes import instance_outcome, server_outcome, service_outcome
 from elanus.service import Instance
 from elanus.testing import InTurn, MemoryTransport, connected, make_call, run_virtual
@@ -269,6 +270,26 @@ async def test_a_bug_in_classify_harms_no_call(caplog: pytest.LogCaptureFixture)
         "classify failed for Store/get, which counts as success",
         "classify failed for Store/get, which counts as failure",
     ]
+
+
+async def test_the_key_is_that_of_each_call() -> None:
+    """Whatever the chain remembers of the call before."""
+    policy = Told()
+
+    async def fine(call: Call) -> None: ...
+
+    for seat in (SERVICE, SERVER):
+        endpoint = breaker(policy, seat)(fine)
+        for caller, callee in [("a", "x"), ("a", "x"), ("b", "x"), ("b", "y"), ("a", "x"), ("", "")]:
+            await endpoint(make_call("get", caller=caller, callee=callee))
+            assert policy.asked[-1] == f"{caller}/{callee}/get"
+    endpoint = breaker(policy, INSTANCE)(fine)
+    for address in ("a:1", "a:1", "b:1"):
+        call = make_call()
+        call.instance = Instance(address)
+        await endpoint(call)
+        assert policy.asked[-1] == address
+    assert policy.outcomes == [SUCCESS] * 15
 
 
 async def test_a_key_of_ones_own() -> None:

@@ -22,30 +22,50 @@ __all__ = ["INSTANCE", "SERVER", "SERVICE", "Seat", "breaker"]
 
 _log = logging.getLogger("elanus.breaker")
 
-
-def _service_key(call: Call) -> str:
-    """Caller, callee and method, as Kitex's ``RPCInfo2Key``."""
-    return f"{call.caller}/{call.callee}/{call.method.name}"
+# Found faster than attributes of an enum, and every call needs them.
+_SUCCESS, _IGNORED = Outcome.SUCCESS, Outcome.IGNORED
 
 
-def _instance_key(call: Call) -> str:
+def _service_keys() -> Callable[[Call], str]:
+    """Caller, callee and method, as Kitex's ``RPCInfo2Key``.
+
+    The latest key is kept: a chain is for one method, and its calls mostly have one caller and one callee.
+    """
+    caller = callee = name = latest = ""
+
+    def key_of(call: Call) -> str:
+        nonlocal caller, callee, name, latest
+        if call.caller is not caller or call.callee is not callee or call.method.name is not name:
+            caller, callee, name = call.caller, call.callee, call.method.name
+            latest = f"{caller}/{callee}/{name}"
+        return latest
+
+    return key_of
+
+
+def _instance_keys() -> Callable[[Call], str]:
     """The address of the picked instance."""
-    assert call.instance is not None
-    return call.instance.address
+
+    def key_of(call: Call) -> str:
+        assert call.instance is not None
+        return call.instance.address
+
+    return key_of
 
 
 class Seat(NamedTuple):
     """A place for a breaker: what its keys are, and what errors mean there."""
 
-    key_of: Callable[[Call], str]
+    #: Makes what makes the keys of one chain.
+    keys: Callable[[], Callable[[Call], str]]
     outcome_of: Callable[[Call, BaseException], Outcome]
     #: Whether a stream has ended, for a breaker, when it is open.
     creation_only: bool
 
 
-SERVICE = Seat(_service_key, service_outcome, creation_only=True)
-INSTANCE = Seat(_instance_key, instance_outcome, creation_only=True)
-SERVER = Seat(_service_key, server_outcome, creation_only=False)
+SERVICE = Seat(_service_keys, service_outcome, creation_only=True)
+INSTANCE = Seat(_instance_keys, instance_outcome, creation_only=True)
+SERVER = Seat(_service_keys, server_outcome, creation_only=False)
 
 
 def breaker(policy: Breaker, seat: Seat, *, streams: bool = False) -> Middleware:
@@ -54,19 +74,20 @@ def breaker(policy: Breaker, seat: Seat, *, streams: bool = False) -> Middleware
     :param streams: the calls are streams.
     :raises CircuitOpenError: the breaker is open for this key. Retryable: the resolve room picks another instance.
     """
-    key_of = policy.key_of or seat.key_of
     classify, outcome_of = policy.classify, seat.outcome_of
     allow, record = policy.allow, policy.record
 
     def middleware(next_endpoint: Endpoint) -> Endpoint:
+        key_of = policy.key_of or seat.keys()
+
         async def endpoint(call: Call) -> Any:
             key, started = key_of(call), monotonic()
             if not allow(key, started):
                 raise CircuitOpenError(key, instance=None if call.instance is None else call.instance.address)
-            outcome = Outcome.IGNORED
+            outcome = _IGNORED
             try:
                 reply = await next_endpoint(call)
-                outcome = Outcome.SUCCESS if classify is None else _own(classify, call, reply, None, Outcome.SUCCESS)
+                outcome = _SUCCESS if classify is None else _own(classify, call, reply, None, _SUCCESS)
             except BaseException as error:
                 outcome = _of_error(error, call, classify, outcome_of)
                 raise
@@ -81,7 +102,7 @@ def breaker(policy: Breaker, seat: Seat, *, streams: bool = False) -> Middleware
                 raise CircuitOpenError(key, instance=None if call.instance is None else call.instance.address)
             creation = _Creation(policy, key, started)
             call.on_open = (*call.on_open, creation)
-            outcome = Outcome.IGNORED
+            outcome = _IGNORED
             try:
                 return await next_endpoint(call)
             except BaseException as error:
@@ -107,7 +128,7 @@ class _Creation:
 
     def __call__(self, stream: RawStream) -> None:
         """The stream is open."""
-        self.end(Outcome.SUCCESS)
+        self.end(_SUCCESS)
 
     def end(self, outcome: Outcome) -> None:
         """It is over, one way or the other. What comes after the first time does not count."""
