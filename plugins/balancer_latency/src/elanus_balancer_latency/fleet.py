@@ -109,8 +109,11 @@ class Fleet:
         self._settings = settings
         self._on_ejection = on_ejection
         self.nodes: dict[str, Node] = {}
-        #: The latency of successful calls, over all instances; 1.0 while nothing is known, so that load alone counts.
+        #: The latency that is expected of an instance of which nothing is known: the mean of what is expected of those
+        #: that answer. While nothing is known of any it is 1.0, so that load alone counts.
         self.typical = 1.0
+        #: The mean latency of successful calls. It is lower, since what is expected follows the peaks.
+        self.usual = 1.0
         self.samples = 0
         self._stamp = -inf
         self._failure_share = 0.0
@@ -161,8 +164,8 @@ class Fleet:
         """A call to *node* has ended after *elapsed* seconds.
 
         The latency of an instance rises to any higher value at once, and falls slowly: an average that weighs what is
-        *decay* seconds old by 1/e (Finagle's peak EWMA). Where nothing is measured it draws near to what is typical
-        for all, since a value of long ago says little.
+        *decay* seconds old by 1/e (Finagle's peak EWMA). Where nothing is measured it draws near to what is expected
+        of the others, since a value of long ago says little.
         """
         typical, decay = self.typical, self._settings.decay
         sample = max(elapsed, self._settings.penalty * typical) if failed and self.samples else elapsed
@@ -174,7 +177,7 @@ class Fleet:
             node.latency = node.latency * kept + sample * (1.0 - kept)
         node.stamp = now
         if not failed:
-            self._learn_typical(elapsed, now)
+            self._learn_typical(node, elapsed, now)
         self._judge(node, failed, elapsed, now)
 
     def record_at_least(self, node: Node, elapsed: float, now: float) -> None:
@@ -182,11 +185,13 @@ class Fleet:
         if self.samples and elapsed > self.expected(node, now):
             node.latency, node.stamp = elapsed, now
 
-    def _learn_typical(self, elapsed: float, now: float) -> None:
-        """A plain mean at first, then one that forgets as the instances' own do."""
+    def _learn_typical(self, node: Node, elapsed: float, now: float) -> None:
+        """Plain means at first, then ones that forget as the instances' own do."""
         self.samples += 1
         new = 1.0 - exp((self._stamp - now) / self._settings.decay) if self._stamp < now else 0.0
-        self.typical += (elapsed - self.typical) * max(new, 1.0 / self.samples)
+        share = max(new, 1.0 / self.samples)
+        self.usual += (elapsed - self.usual) * share
+        self.typical += (node.latency - self.typical) * share
         self._stamp = max(now, self._stamp)
 
     def expected(self, node: Node, now: float) -> float:
@@ -198,7 +203,7 @@ class Fleet:
 
     def _judge(self, node: Node, failed: bool, elapsed: float, now: float) -> None:
         settings = self._settings
-        slow = bool(settings.slow_factor) and elapsed > settings.slow_factor * self.typical
+        slow = bool(settings.slow_factor) and elapsed > settings.slow_factor * self.usual
         bad = failed or slow
         node.calls += 1
         fresh = 2.0 / (settings.min_calls + 1)

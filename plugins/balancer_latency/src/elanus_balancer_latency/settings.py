@@ -18,7 +18,7 @@ class LatencySettings:
     decay: float = 10.0
     #: Seconds in which the share of a new instance grows to its weight's; 0: it has that at once.
     slow_start: float = 10.0
-    #: A failed call counts as one that took so many times the latency that is usual for all instances.
+    #: A failed call counts as one that took so many times what is expected of others.
     penalty: float = 10.0
     #: An instance is ejected after so many failures in a row; 0: not for that.
     failures: int = 5
@@ -26,7 +26,7 @@ class LatencySettings:
     failure_share: float = 0.5
     #: Calls over which that share is averaged, and before which it does not count.
     min_calls: int = 20
-    #: A call that takes so many times the usual latency counts as failed, for ejection; 0: none does.
+    #: A call that takes so many times the mean of all calls counts as failed, for ejection; 0: none does.
     slow_factor: float = 0.0
     #: Seconds of a first ejection; a second one lasts twice as long, a third three times.
     ejection: float = 30.0
