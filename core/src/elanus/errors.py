@@ -375,7 +375,7 @@ _MISSED = {
     "connect": ("no connection", "Check that a server listens there and that the address can be reached from here"),
     "write": ("not written", "The server reads too slowly: check its load"),
     "wait": ("no reply", "Check the load and the log of that server, or give the call more time"),
-    "read": ("no whole reply", "Check the network, and the size of the reply"),
+    "read": ("the reply came and was not read", "The event loop of this side is busy: look for what blocks it"),
     "earlier attempts": ("no attempt succeeded", ""),
     "stream": ("not ended", ""),
     "handler": ("no end of the handler", ""),

@@ -103,6 +103,20 @@ def test_a_server_that_leaves_without_a_word_may_speak_something_else(harness: A
     run_virtual(scenario())
 
 
+def test_an_answer_that_comes_when_the_caller_has_gone_is_not_noted(harness: Any) -> None:
+    async def scenario() -> None:
+        connection, script = harness.scripted_client()
+        call = harness.call()
+        reply = connection.request(call, PAYLOAD)
+        await harness.settle()
+        reply.cancel()  # as the end of its task does, which tells the connection a little later
+        script.wire.write(harness.message("echo", call.seq_id, PAYLOAD, kind=MessageType.REPLY))
+        await harness.settle()
+        assert Event.ANSWERED not in dict(call.timeline)
+
+    run_virtual(scenario())
+
+
 @pytest.mark.parametrize("heard", [False, True])
 def test_an_abandoned_call_tells_whether_anything_has_ever_come_back(harness: Any, heard: bool) -> None:
     async def scenario() -> None:

@@ -89,7 +89,8 @@ class ClientEnd(Connection):
         if waiting is None:
             return
         call, reply = waiting
-        call.mark(Event.ANSWERED)
+        if not reply.done():
+            call.mark(Event.ANSWERED)
         self._forget(seq_id)
         if not reply.done():
             error = answer.give(call)

@@ -219,7 +219,8 @@ class TTHeaderConnection(BatchingProtocol, Connection):
                     self._stray(message)
                 continue
             future, call = entry
-            call.timeline.append((_ANSWERED, began))
+            if not future.done():  # or else its caller has gone, and the answer is late
+                call.timeline.append((_ANSWERED, began))
             began = now
             self.busy -= 1
             if message.kind != _REPLY or message.seq_id != message.frame_id or message.method != call.method.name:
