@@ -149,6 +149,29 @@ async def test_half_of_a_file_is_never_read_while_somebody_writes_on(path: Path)
 
 
 @virtual
+async def test_many_who_look_read_no_sooner_than_one(path: Path) -> None:
+    path.write_text("[client]\ntimeout = 1\n")
+    async with Follower(path) as follower:
+        others = [follower.config.changes() for _ in range(3)]
+        tasks = []
+        for other in others:
+            await asyncio.sleep(0.1)
+            tasks.append(asyncio.ensure_future(anext(other)))
+        await asyncio.sleep(0.6)
+        path.write_text("[client]\n")  # at 0.9: the looks are at 1.0, 1.1, 1.2, 1.3, 2.0 and so on
+        await asyncio.sleep(1)
+        assert follower.told == []
+        path.write_text("[client]\ntimeout = 2\n")  # at 1.9
+        await asyncio.sleep(1)
+        assert follower.told == []
+        await asyncio.sleep(2)
+        assert (follower.told, follower.timeout()) == (["new"], 2)
+        assert await asyncio.gather(*tasks) == [None] * 3
+        for other in others:
+            await other.aclose()
+
+
+@virtual
 async def test_a_file_that_is_touched_or_written_as_it_was_is_no_change(path: Path) -> None:
     path.write_text("[client]\ntimeout = 1\n")
     async with Follower(path) as follower:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["FileConfig"]
 
 
+#: A timer may be early by the tick of its clock.
+_ALMOST = 0.99
+
+
 class _Version(NamedTuple):
     """What tells one state of a file from the next. A file that is put in the place of another has another inode."""
 
@@ -44,8 +48,8 @@ class FileConfig(Config):
         self._version, self._content = _read(self._path, self._shown)
         self._document = Document(self._shown, self._content)
         self._error: ConfigError | None = None
-        #: What was seen at the last look, when that was not what was read: it may still be being written.
-        self._unsettled: _Version | None = None
+        #: What was seen that was not read yet, and since when: it may still be being written.
+        self._unsettled: tuple[_Version, float] | None = None
         #: Goes up with each change.
         self._changes = 0
 
@@ -67,16 +71,18 @@ class FileConfig(Config):
                 yield self._error
 
     async def _look(self) -> None:
-        """Read the file if it has changed, and has stood still since the last look: what writes it in place may be in
-        the middle of it, and half a file can be right TOML.
+        """Read the file if it has changed, and has stood still for as long as from look to look: what writes it in
+        place may be in the middle of it, and half a file can be right TOML. Others may look, too.
         """
         try:
             version = await asyncio.to_thread(_stat, self._path)
             if version == self._version:
                 self._unsettled = None
                 return
-            if version != self._unsettled:
-                self._unsettled = version
+            now = asyncio.get_running_loop().time()
+            if self._unsettled is None or version != self._unsettled[0]:
+                self._unsettled = (version, now)
+            if now - self._unsettled[1] < self._poll * _ALMOST:
                 return
             found, content = await asyncio.to_thread(_read, self._path, self._shown)
         except OSError as error:
