@@ -17,7 +17,7 @@ from elanus.endpoint import chain
 from elanus.middlewares.acl import acl
 from elanus.middlewares.breaker import INSTANCE, SERVER, SERVICE, breaker
 from elanus.middlewares.decode import decode, decode_stream
-from elanus.middlewares.error_map import error_map, is_failed_attempt, is_failed_handler
+from elanus.middlewares.error_map import client_error_map, server_error_map
 from elanus.middlewares.fallback import fallback
 from elanus.middlewares.limit import limit
 from elanus.middlewares.metadata import client_metadata, server_metadata
@@ -128,7 +128,7 @@ def _decode(parts: ServerParts, service: ServiceInfo, method: MethodInfo) -> Seq
 
 
 def _server_error_map(parts: ServerParts, service: ServiceInfo, method: MethodInfo) -> Sequence[Middleware]:
-    return _when(parts.options.error_handler, partial(error_map, concerns=is_failed_handler(service.codec)))
+    return _when(parts.options.error_handler, partial(server_error_map, codec=service.codec))
 
 
 def _when(value: _T, room: Callable[[Any], Middleware]) -> Sequence[Middleware]:
@@ -163,10 +163,7 @@ CLIENT_STAGES: Sequence[tuple[str, _ClientStage]] = (
     ("resolve", lambda parts, method: [resolve(parts.instances)]),
     ("instance_breaker", lambda parts, method: _breaker(parts.instance_breaker, INSTANCE, method)),
     ("instance_user", lambda parts, method: parts.options.instance_middlewares),
-    (
-        "error_map",
-        lambda parts, method: _when(parts.options.error_handler, partial(error_map, concerns=is_failed_attempt)),
-    ),
+    ("error_map", lambda parts, method: _when(parts.options.error_handler, client_error_map)),
     # No room of Kitex's chain: its meta handlers sit in the pipeline below. Next to the wire all the same.
     ("metadata", lambda parts, method: _when(parts.options.metadata_handlers, client_metadata)),
 )

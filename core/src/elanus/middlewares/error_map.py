@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from elanus.errors import BizStatusError, ElanusError
+from elanus.errors import ApplicationError, BizStatusError, ElanusError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from elanus.contracts.codec import Codec
     from elanus.endpoint import Endpoint, Middleware
 
-__all__ = ["error_map", "is_failed_attempt", "is_failed_handler"]
+__all__ = ["client_error_map", "server_error_map"]
 
 
-def error_map(
-    handler: Callable[[Call, Exception], Exception], concerns: Callable[[Call, Exception], bool]
-) -> Middleware:
-    """Replace each error that *concerns* it by what *handler* returns; returning the same error leaves it as it is.
+def client_error_map(handler: Callable[[Call, Exception], Exception]) -> Middleware:
+    """Replace what network, protocol or server raised by what *handler* returns; the same error stays as it is.
+
+    An exception that the IDL declares is an answer, and none of its business.
 
     :raises TypeError: *handler* returned something else than an exception.
     """
@@ -28,16 +28,10 @@ def error_map(
         async def endpoint(call: Call) -> Any:
             try:
                 return await next_endpoint(call)
-            except Exception as error:
-                if not concerns(call, error):
-                    raise
-                mapped = handler(call, error)
+            except ElanusError as error:
+                mapped = _mapped(handler, call, error)
                 if mapped is error:
                     raise
-                if not isinstance(mapped, Exception):
-                    raise TypeError(f"error_handler returned {mapped!r}, which is no exception") from error
-                if call.error is error:
-                    call.error = mapped
                 try:
                     raise mapped from error
                 finally:
@@ -48,17 +42,46 @@ def error_map(
     return middleware
 
 
-def is_failed_attempt(call: Call, error: Exception) -> bool:
-    """On a client: what network, protocol or server raised, and no exception that the IDL declares."""
-    return isinstance(error, ElanusError)
+def server_error_map(handler: Callable[[Call, Exception], Exception], codec: Codec) -> Middleware:
+    """Replace what a handler raised by what *handler* returns; the same error stays as it is.
+
+    A business status and an exception that the IDL declares are answers, and none of its business. What it returns is
+    sent without Kitex's ``biz error``, as Kitex does; it may be one of those answers, too.
+
+    :raises TypeError: *handler* returned something else than an exception.
+    """
+
+    def is_answer(call: Call, error: Exception) -> bool:
+        if isinstance(error, ElanusError):
+            return isinstance(error, BizStatusError)
+        return codec.encode_exception(call.method, error) is not None
+
+    def middleware(next_endpoint: Endpoint) -> Endpoint:
+        async def endpoint(call: Call) -> Any:
+            try:
+                return await next_endpoint(call)
+            except Exception as error:
+                if is_answer(call, error):
+                    raise
+                mapped = _mapped(handler, call, error)
+                if mapped is error:
+                    raise
+                call.error = None  # the peer reads no words of a handler
+                if not isinstance(mapped, ElanusError) and not is_answer(call, mapped):
+                    text = str(mapped) or type(mapped).__name__
+                    mapped = ApplicationError(ApplicationError.INTERNAL_ERROR, text)
+                try:
+                    raise mapped from error
+                finally:
+                    del mapped  # its traceback holds this frame
+
+        return endpoint
+
+    return middleware
 
 
-def is_failed_handler(codec: Codec) -> Callable[[Call, Exception], bool]:
-    """On a server: what is no answer. Business statuses and the exceptions that the IDL declares are answers."""
-
-    def concerns(call: Call, error: Exception) -> bool:
-        if isinstance(error, BizStatusError):
-            return False
-        return isinstance(error, ElanusError) or codec.encode_exception(call.method, error) is None
-
-    return concerns
+def _mapped(handler: Callable[[Call, Exception], Exception], call: Call, error: Exception) -> Exception:
+    mapped: object = handler(call, error)
+    if not isinstance(mapped, Exception):
+        raise TypeError(f"error_handler returned {mapped!r}, which is no exception") from error
+    return mapped
