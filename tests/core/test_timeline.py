@@ -276,6 +276,15 @@ async def test_an_instance_that_was_passed_over_is_told_on_success_too() -> None
     assert verdict.text.startswith("passed over memory:1: ConnectFailedError [connect]")
 
 
+def test_the_phase_of_a_timeout_is_that_in_which_the_deadline_passed() -> None:
+    call = make_call()
+    began = call.timeline[0][1]
+    call.timeline += [(Event.WRITTEN, began + 1.0), (Event.ANSWERED, began + 2.0)]
+    assert call.phase() == "read"
+    assert call.phase(began + 1.9) == "wait", "what came later was too late"
+    assert call.phase(began + 0.5) == "prepare"
+
+
 # Attempts
 
 

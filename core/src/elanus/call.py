@@ -227,9 +227,9 @@ class Call:
         """The stretches of this call up to now, in order, with the seconds of each; they add up to its age."""
         return self.history().phases
 
-    def phase(self) -> str:
-        """The phase that this call is in, such as ``"connect"`` or ``"wait"``."""
-        return phase_after(self.timeline)
+    def phase(self, at: float | None = None) -> str:
+        """The phase that this call is in, or was in at the instant *at*: ``"connect"``, ``"wait"``, ..."""
+        return phase_after(self.timeline if at is None else [mark for mark in self.timeline if mark[1] <= at])
 
     def opened(self, stream: RawStream) -> None:
         """The stream of this call is open: from here on there is no retry and no other pick."""

@@ -115,6 +115,6 @@ async def _bounded(call: Call, next_endpoint: Endpoint, wheel: TimerWheel, deadl
 
 def _expired(call: Call) -> RpcTimeoutError:
     limit, seconds = call.limit or ("deadline", 0.0)
-    error = RpcTimeoutError(seconds, limit=limit, phase=call.phase())
+    error = RpcTimeoutError(seconds, limit=limit, phase=call.phase(call.deadline))
     error.sent = call.written
     return error
