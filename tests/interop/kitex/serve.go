@@ -53,6 +53,8 @@ func runServer(arguments []string) error {
 	flags := newFlags("server")
 	listening.addTo(flags)
 	announcing.addTo(flags)
+	var governing governing
+	governing.addTo(flags)
 	noMetaHandlers := flags.Bool("no-meta-handlers", false, "leave ServerTTHeaderHandler out")
 	crc32c := flags.Bool("crc32c", false, "write payload checksums, verify those that come")
 	contextTimeout := flags.Bool("context-timeout", false, "the caller's timeout ends the handler's context (WithEnableContextTimeout)")
@@ -68,6 +70,7 @@ func runServer(arguments []string) error {
 		return err
 	}
 	options := append(listening.options(), announced...)
+	options = append(options, governing.options()...)
 	options = append(options,
 		server.WithServerBasicInfo(&rpcinfo.EndpointBasicInfo{ServiceName: *name}),
 		server.WithMetaHandler(seenByServer()),
