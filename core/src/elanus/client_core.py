@@ -83,7 +83,8 @@ class ClientCore:
         self.options = ClientOptions()
         self.codec = service.codec
         self._adopt(self._configuration.client(base, service))
-        self._plugin_middlewares = plugins.client_middlewares(service, self.options)
+        # No configuration holds functions, so these never change.
+        self._middlewares = [*plugins.client_middlewares(service, self.options), *self.options.middlewares]
 
     def _adopt(self, options: ClientOptions) -> None:
         """Be made of *options* from now on: whole or, where a part cannot be built, not at all.
@@ -126,7 +127,7 @@ class ClientCore:
             retrier=retrier,
             service_breaker=self._shelf["service_breaker"],
             instance_breaker=self._shelf["instance_breaker"],
-            middlewares=[*self._plugin_middlewares, *self.options.middlewares],
+            middlewares=self._middlewares,
             call_middlewares=call_middlewares,
             call_fallback=fallback,
         )

@@ -100,7 +100,8 @@ class ServerCore:
         transports = [plugins.select("transport", choice) for choice in options.transports if listening]
         self.registry = None if options.registry is None else plugins.select("registry", options.registry)
         self._shelf = Shelf(plugins.select).restocked(chosen_parts(options))
-        self._plugin_middlewares = plugins.server_middlewares(options)
+        # No configuration holds functions, so these never change.
+        self._middlewares = [*plugins.server_middlewares(options), *options.middlewares]
         self._services = services = _prepared([service for service, _ in self._given], options)
         fallback = next(
             (one for one in services if self._fallback is not None and one.name == self._fallback.name), None
@@ -140,7 +141,7 @@ class ServerCore:
             tracers=self._shelf.those("tracers."),
             limiter=self._shelf["limiter"],
             breaker=self._shelf["breaker"],
-            middlewares=[*self._plugin_middlewares, *options.middlewares],
+            middlewares=self._middlewares,
             refused=self._refusals.call,
         )
         report_transitions(parts.breaker, self._events, SERVICE_CB)
