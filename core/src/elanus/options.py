@@ -184,13 +184,13 @@ class MethodOptions:
 
     #: Seconds for the whole call, all attempts included; ``math.inf``: no limit.
     timeout: float | None = None
-    #: Seconds for each attempt (Kitex's RPC timeout); ``math.inf``: no limit.
+    #: Seconds for each attempt (Kitex's RPC timeout); ``math.inf``: no limit. Kitex: a ``TimeoutProvider``.
     attempt_timeout: float | None = None
-    #: Seconds for making a connection.
+    #: Seconds for making a connection. Kitex: a ``TimeoutProvider``.
     connect_timeout: float | None = None
     #: Whether a request may be sent twice without harm; ``None``: as the IDL says.
     idempotent: bool | None = None
-    #: A retrier of this method's own; ``False``: none.
+    #: A retrier of this method's own; ``False``: none. Kitex: ``WithRetryMethodPolicies``.
     retrier: Choice = None
     #: The last word on the outcome of this method's calls; ``False``: none.
     fallback: Callable[[Call, Any, Exception | None], Awaitable[Any]] | Literal[False] | None = None
@@ -313,7 +313,8 @@ class ClientOptions(Sourced):
     ssl: ssl.SSLContext | None = None
     #: What differs for single methods, by their IDL names.
     methods: Mapping[str, MethodOptions] = field(default_factory=lambda: _NOTHING)
-    #: Sources of configuration, the later ones over the earlier; by default what ``ELANUS_CONFIG`` names.
+    #: Sources of configuration, the later ones over the earlier; by default what ``ELANUS_CONFIG`` names. Kitex:
+    #: suites of config-file, config-etcd and others.
     config: tuple[Choice, ...] | None = None
     #: Hook modules or objects, or names of installed plugins, for this client only. Kitex: ``WithSuite``.
     plugins: tuple[Plugin, ...] = ()
@@ -448,7 +449,8 @@ class ServerOptions(Sourced):
     ssl: ssl.SSLContext | None = None
     #: What differs for single methods: ``"echo"``, or ``"EchoService/echo"``, which counts before the other.
     methods: Mapping[str, HandlerOptions] = field(default_factory=lambda: _NOTHING)
-    #: Sources of configuration, the later ones over the earlier; by default what ``ELANUS_CONFIG`` names.
+    #: Sources of configuration, the later ones over the earlier; by default what ``ELANUS_CONFIG`` names. Kitex:
+    #: suites of config-file, config-etcd and others.
     config: tuple[Choice, ...] | None = None
     #: Hook modules for this server only. Kitex: ``WithSuite``.
     plugins: tuple[Plugin, ...] = ()
