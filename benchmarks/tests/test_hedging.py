@@ -17,5 +17,5 @@ def test_every_hedge_has_its_loser_and_stays_in_the_budget() -> None:
     assert (plain.hedges, plain.requests) == (0, plain.calls)
     assert shared.hedges > 0
     assert shared.cancelled == 0, "TTHeader has no word for it on a shared connection"
-    assert single.cancelled == single.lost == single.hedges > 0
+    assert 0 < single.cancelled <= single.lost == single.hedges
     assert all(result.name in "\n".join(lines) for result in results)

@@ -16,6 +16,7 @@ from elanus_breaker_window import WindowSettings
 from elanus_config_file import FileSettings as ConfigFileSettings
 from elanus_registry_file import FileSettings
 from elanus_resolver_dns import DnsSettings
+from elanus_retrier_budget import BudgetSettings
 from tests.docs.pages import ROOT, sections, tables
 
 #: Who takes the options: the registry, the resolver, or both.
@@ -32,6 +33,7 @@ _SETTINGS: dict[str, dict[str, type]] = {
     "resolver_dns": {"resolver": DnsSettings},
     "config_file": {"config": ConfigFileSettings},
     "breaker_window": {"breaker": WindowSettings},
+    "retrier_budget": {"retrier": BudgetSettings},
     "balancer_hash": {"balancer": HashSettings},
     "balancer_latency": {"balancer": LatencySettings},
     "balancer_locality": {"balancer": LocalitySettings},

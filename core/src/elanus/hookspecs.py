@@ -132,9 +132,10 @@ def elanus_limiters() -> Sequence[Provider[Limiter]]:  # type: ignore[empty-body
 
 @hookspec
 def elanus_retriers() -> Sequence[Provider[Retrier]]:  # type: ignore[empty-body]
-    """Offer retriers, selected by ``Client(retrier="<name>")``.
+    """Offer retriers, selected by ``Client(retrier="<name>")``, ``client.with_options(retrier="<name>")`` and, for one
+    method, ``MethodOptions(retrier="<name>")``.
 
-    Called once per process, when the first retrier is named.
+    Called once per process, when the first retrier is named. Each place that names it builds one of its own.
 
     :returns: One provider per retrier.
 
