@@ -30,7 +30,7 @@ class Picker(ABC):
         """
 
     def finished(self, instance: Instance, error: BaseException | None, elapsed: float, now: float) -> None:  # noqa: B027
-        """An attempt on *instance*, which :meth:`pick` returned, has ended after *elapsed* seconds.
+        """An attempt on *instance*, which :meth:`pick` returned, has ended.
 
         Called exactly once for each successful pick, cancelled attempts included, on the picker that picked, which may
         have been replaced since. Only balancers that learn need it.
@@ -38,6 +38,7 @@ class Picker(ABC):
         :param instance: the very object that :meth:`pick` returned.
         :param error: how the attempt ended; ``None`` is success. A cancelled one ends with ``asyncio.CancelledError``,
             which says nothing about the instance.
+        :param elapsed: seconds from the pick to the reply or the error; of a stream, until it was open.
         """
 
     def available(self, now: float) -> float:

@@ -103,8 +103,17 @@ async def _attempt(next_endpoint: Endpoint, call: Call, picker: Picker, instance
         reply = await next_endpoint(call)
     except BaseException as error:
         now = monotonic()
-        picker.finished(instance, error, now - started, now)
+        picker.finished(instance, error, _waited(call, started, now), now)
         raise
     now = monotonic()
-    picker.finished(instance, None, now - started, now)
+    picker.finished(instance, None, _waited(call, started, now), now)
     return reply
+
+
+def _waited(call: Call, started: float, now: float) -> float:
+    """Seconds until the reply or, of a stream, until it was open: how long it lasts says nothing of its instance."""
+    if call.method.kind.streams:
+        for event, instant in reversed(call.timeline):
+            if event == Event.OPENED:
+                return instant - started
+    return now - started
