@@ -16,7 +16,18 @@ from elanus.call import Event
 from elanus.contracts.tracer import Tracer
 from elanus.service import Instance
 from elanus.testing import InTurn, MemoryTransport, connected, make_call, run_virtual
-from elanus.timeline import JOURNAL_ENTRIES, Attempt, Timeline, Verdict, phase_after, phases_between
+from elanus.timeline import (
+    JOURNAL_ENTRIES,
+    SERVER_TIMELINE,
+    Attempt,
+    Phase,
+    Timeline,
+    Verdict,
+    phase_after,
+    phases_between,
+    read_phases,
+    written_phases,
+)
 
 from .store import Store, idl, started
 
@@ -196,6 +207,50 @@ def test_a_server_tells_its_own_part() -> None:
         ]
 
     run_virtual(scenario())
+
+
+def test_a_server_tells_its_part_to_who_asks() -> None:
+    async def scenario() -> None:
+        async with stored(SlowTransport) as client:
+            asking = client.with_options(metadata={SERVER_TIMELINE: "1"})
+            result = await asking.invoke("get", 2.0)
+            assert [(name, seconds) for name, seconds in result.timeline.server if seconds] == [("handler", 2.0)]
+            assert result.timeline.network == 0.0
+            assert "of wait, as the server says" in result.timeline.table()
+            silent = await client.invoke("get", 2.0)
+            assert (silent.timeline.server, silent.timeline.network) == ((), None)
+            assert SERVER_TIMELINE not in silent.metadata
+
+    run_virtual(scenario())
+
+
+def test_what_is_not_told_by_the_server_is_the_network() -> None:
+    marks = [(Event.START, 0.0), (Event.WRITTEN, 1.0), (Event.ANSWERED, 4.0)]
+    server = [Phase("queue", 0.5), Phase("handler", 1.5)]
+    assert Timeline(marks, [], 4.0, Attempt(0, "first", 0.0), server).network == 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "handler",
+        "handler x",
+        "handler 1",
+        "\x1b[31mhandler 0.100000",
+        "handler 0.1;",
+        "a" * 40 + " 0.100000",
+        ";;;",
+    ],
+)
+def test_what_a_peer_tells_is_read_with_care(text: str) -> None:
+    assert read_phases(text) == []
+
+
+def test_phases_travel_as_text() -> None:
+    phases = [Phase("queue", 0.00012), Phase("handler", 1.25)]
+    assert written_phases(phases) == "queue 0.000120;handler 1.250000"
+    assert read_phases(written_phases(phases)) == phases
 
 
 async def failure(client: elanus.Client, *arguments: Any) -> elanus.ElanusError:

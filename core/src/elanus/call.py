@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 from elanus.deadline import Deadline, remaining
 from elanus.errors import ElanusError, StateError
 from elanus.metadata import EMPTY_METADATA, Metadata
-from elanus.timeline import JOURNAL_ENTRIES, Attempt, Event, Phase, Timeline, Verdict, phase_after
+from elanus.timeline import (
+    JOURNAL_ENTRIES,
+    SERVER_TIMELINE,
+    Attempt,
+    Event,
+    Phase,
+    Timeline,
+    Verdict,
+    phase_after,
+    read_phases,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -216,7 +226,9 @@ class Call:
         if last.ended is None:
             last = Attempt(last.number, last.kind, last.started)
             _close(last, self.instance, error, now)
-        return Timeline(tuple(self.timeline), () if self.journal is None else self.journal, now, last)
+        told = self.reply_metadata.get(SERVER_TIMELINE)
+        server = read_phases(told) if told else ()
+        return Timeline(tuple(self.timeline), () if self.journal is None else self.journal, now, last, server)
 
     @property
     def attempts(self) -> list[Attempt]:

@@ -6,14 +6,30 @@ for whoever wants to read it: a result, an error, a tracer, ``elanus call --expl
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["JOURNAL_ENTRIES", "Attempt", "Event", "Phase", "Timeline", "Verdict", "phase_after", "phases_between"]
+__all__ = [
+    "JOURNAL_ENTRIES",
+    "SERVER_TIMELINE",
+    "Attempt",
+    "Event",
+    "Phase",
+    "Timeline",
+    "Verdict",
+    "phase_after",
+    "phases_between",
+    "read_phases",
+    "written_phases",
+]
 
+#: The key of the metadata with which a call asks its server for the server's part of the timeline, and of the metadata
+#: that brings it back. Only elanus servers answer; to others it is metadata like any other.
+SERVER_TIMELINE = "elanus-timeline"
 #: Attempts and verdicts that one call remembers; further ones are dropped.
 JOURNAL_ENTRIES = 64
 
@@ -76,6 +92,9 @@ _SERVER_PHASES: Mapping[str, str] = {
     Event.FINISH: "write",
     Event.WRITTEN: "done",
 }
+#: What a peer may tell: it ends up on somebody's terminal.
+_PHASE = re.compile("[a-z][a-z -]{0,30}")
+_SECONDS = re.compile(r"\d{1,9}\.\d{6}")
 #: Seconds of the shortest phase in a table.
 _LEAST = 5e-6
 #: Characters of the longest bar in a table.
@@ -138,6 +157,8 @@ class Timeline:
     journal: Sequence[Attempt | Verdict]
     until: float
     last: Attempt
+    #: The server's own phases, within ``wait``; empty unless the call asked for them (:data:`SERVER_TIMELINE`).
+    server: Sequence[Phase] = ()
 
     @property
     def total(self) -> float:
@@ -168,6 +189,13 @@ class Timeline:
         start = self.marks[0][1]
         return [entry._replace(at=entry.at - start) for entry in self.journal if isinstance(entry, Verdict)]
 
+    @property
+    def network(self) -> float | None:
+        """Seconds of ``wait`` that the server knows nothing of; ``None`` when it did not tell its part."""
+        if not self.server:
+            return None
+        return max(0.0, self.seconds("wait") - sum(seconds for _, seconds in self.server))
+
     def seconds(self, phase: str) -> float:
         """The seconds of all stretches of that name; 0 when there was none."""
         return sum(each.seconds for each in self.phases if each.name == phase)
@@ -184,6 +212,10 @@ class Timeline:
             for name, seconds in self.phases
             if seconds >= _LEAST
         ]
+        if self.server:
+            parts = [*self.server, Phase("network", self.network or 0.0)]
+            lines.append("of wait, as the server says")
+            lines += [f"  {name:<16} {_ms(seconds):>10}" for name, seconds in parts]
         attempts = self.attempts
         lines.append(f"{len(attempts)} attempt{'s' if len(attempts) != 1 else ''}")
         lines += [
@@ -230,6 +262,22 @@ def phases_between(marks: Sequence[tuple[str, float]], until: float, *, retried:
             _extend(phases, _EARLIER if retried and event == Event.START else name, at - began)
             name, began = names[event], at
     _extend(phases, name, until - began)
+    return phases
+
+
+def written_phases(phases: Sequence[Phase]) -> str:
+    """*phases* as the value of metadata: ``"queue 0.000120;handler 0.010301"``, in seconds."""
+    return ";".join(f"{name} {seconds:.6f}" for name, seconds in phases)
+
+
+def read_phases(text: str) -> list[Phase]:
+    """What :func:`written_phases` wrote; nothing of it when the peer wrote something else."""
+    phases = []
+    for part in text.split(";")[:JOURNAL_ENTRIES] if text else ():
+        name, _, seconds = part.rpartition(" ")
+        if not _PHASE.fullmatch(name) or not _SECONDS.fullmatch(seconds):
+            return []
+        phases.append(Phase(name, float(seconds)))
     return phases
 
 

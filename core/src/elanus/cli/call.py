@@ -98,8 +98,10 @@ def call(
 async def _call(request: _Request) -> None:
     from elanus.client import Client
     from elanus.metadata import Metadata
+    from elanus.timeline import SERVER_TIMELINE
 
-    metadata = Metadata(request.transient, request.persistent)
+    asked = {SERVER_TIMELINE: "1"} if request.explain else {}
+    metadata = Metadata({**request.transient, **asked}, request.persistent)
     async with Client(request.service, request.address, **request.options) as client:
         caller = client.with_options(timeout=request.timeout, metadata=metadata)
         try:
@@ -149,6 +151,7 @@ def _timing(timeline: Timeline) -> dict[str, Any]:
             }
             for each in timeline.attempts
         ],
+        "server": [{"name": name, "seconds": round(seconds, 6)} for name, seconds in timeline.server],
         "decisions": [{"at": round(at, 6), "attempt": n, "text": text} for at, n, text in timeline.verdicts],
         "timeline": [[event, round(at, 6)] for event, at in timeline.events],
     }
@@ -163,6 +166,8 @@ def _declared(request: _Request, error: Exception) -> Any:
 
 
 def _succeeded(request: _Request, result: Result) -> None:
+    from elanus.timeline import SERVER_TIMELINE
+
     reply = request.service.codec.to_json(result.reply)
     if request.as_json:
         click.echo(
@@ -181,6 +186,8 @@ def _succeeded(request: _Request, result: Result) -> None:
         return
     click.echo(json.dumps(json.loads(reply), indent=2, ensure_ascii=False))
     for key, value in result.metadata.items():
+        if key == SERVER_TIMELINE:
+            continue  # the table has it
         click.secho(f"{key}: {value}", fg="cyan", err=True)
     milliseconds = result.timeline.total * 1e3
     sizes = f"{result.sent_bytes} bytes sent, {result.received_bytes} received"

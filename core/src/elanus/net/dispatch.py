@@ -12,6 +12,7 @@ from elanus.call import Event, serving
 from elanus.contracts.limiter import Refusal
 from elanus.contracts.transport import Dispatcher, Route
 from elanus.errors import ApplicationError, ElanusError, RpcCancelledError
+from elanus.timeline import SERVER_TIMELINE, written_phases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -143,6 +144,8 @@ class HandlerDispatcher(Dispatcher):
             if self._idle is not None and not self.running and not self._idle.done():
                 self._idle.set_result(None)
         call.mark(Event.FINISH)
+        if call.metadata.transient and SERVER_TIMELINE in call.metadata.transient:
+            call.send_back(SERVER_TIMELINE, written_phases(call.phases()))
         try:
             reply(call, call.reply_payload, problem)
             call.mark(Event.WRITTEN)
