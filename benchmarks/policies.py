@@ -13,7 +13,8 @@ from statistics import median
 from elanus.call import Call
 from elanus.contracts.balancer import Balancer, Picker
 from elanus.contracts.breaker import Breaker, Outcome
-from elanus.errors import PluginError
+from elanus.contracts.retrier import Retrier, Retry
+from elanus.errors import PluginError, RpcTimeoutError
 from elanus.plugins import installed_plugins
 from elanus.service import Instance
 from elanus.testing.calls import make_call
@@ -65,7 +66,7 @@ class Case:
 
 def cases() -> list[Case]:
     """All rows, in the order of the table."""
-    return [*balancers(), *breakers()]
+    return [*balancers(), *breakers(), *retriers()]
 
 
 def policies(patterns: Sequence[str] = ()) -> list[str]:
@@ -268,5 +269,40 @@ def _refusing() -> Callable[[], Timed]:
         breaker, instants = _breaker(consecutive=1, cooling=1e6), _instants()
         breaker.record("a:1", Outcome.FAILURE, 0.004, next(instants))
         return Timed(lambda: breaker.allow("a:1", next(instants)), besides=lambda: next(instants))
+
+    return prepare
+
+
+# -- retriers -----------------------------------------------------------------------------------------------------
+
+
+def retriers() -> list[Case]:
+    """Of a retrier: what it decides about a call whose first attempt succeeds, and about one that is tried again."""
+    return [
+        Case("retrier budget: plan, started, ended", _planning({}), 1.5),
+        Case("retrier budget: the same, by outcomes", _planning({"percentage_limit": False}), 1.5),
+        Case("retrier budget: the same, with a hedge", _planning({"hedge_after": 0.05}), 1.5),
+        Case("retrier budget: one retry in ten calls", _planning({"error_rate": 0.3}, RpcTimeoutError(1.0))),
+    ]
+
+
+def _planning(options: dict[str, object], error: Exception | None = None) -> Callable[[], Timed]:
+    """Calls of 4 ms each; with an *error*, one in ten first attempts ends with it."""
+
+    def prepare() -> Timed:
+        retrier: Retrier = installed_plugins().select("retrier", ("budget", options))
+        call, instants = make_call(), _instants()
+        errors = cycle([error, *[None] * 9])
+
+        def decide() -> None:
+            now = next(instants)
+            plan = retrier.plan(call, now)
+            assert plan is not None
+            plan.started(call, now)
+            if isinstance(plan.ended(call, None, next(errors), 0, now + 0.004), Retry):
+                plan.started(call, now + 0.004)
+                plan.ended(call, None, None, 0, now + 0.008)
+
+        return Timed(decide, besides=lambda: (next(instants), next(errors)))
 
     return prepare

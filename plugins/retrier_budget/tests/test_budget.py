@@ -51,7 +51,7 @@ def test_over_any_ten_seconds_there_are_no_more_retries_than_the_budget_says(
     for passed_ms, wanted in happened:
         now_ms += passed_ms
         now = now_ms / 1000
-        purse.pay_in(now)
+        purse.calls.add(now)
         calls.append(int(now * 10))
         drawn += [int(now * 10) for _ in range(wanted) if purse.draw(now)]
         last = int(now * 10) - 100
@@ -64,7 +64,7 @@ def test_it_grants_as_many_as_it_says() -> None:
     purse = Purse(Budget(share=0.2, min_per_second=0))
     granted = 0
     for number in range(1_000):
-        purse.pay_in(100 + number / 1_000)
+        purse.calls.add(100 + number / 1_000)
         granted += purse.draw(100 + number / 1_000)
     assert granted == 200
     purse = Purse(Budget(share=0, min_per_second=3))

@@ -36,20 +36,17 @@ class Purse:
     together must not all be granted the same one.
     """
 
-    __slots__ = ("_least", "_window", "budget")
+    __slots__ = ("_least", "budget", "calls")
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self._window = Window()
+        #: Each call is added to it when it begins.
+        self.calls = Window()
         self._least = budget.min_per_second * SECONDS
-
-    def pay_in(self, now: float) -> None:
-        """A call has begun."""
-        self._window.add(now)
 
     def draw(self, now: float) -> bool:
         """Take one further attempt out; ``False`` when there is none left."""
-        window = self._window
+        window = self.calls
         window.advance(now)
         if window.bad + 1 > window.good * self.budget.share + self._least:
             return False
@@ -57,7 +54,7 @@ class Purse:
         return True
 
     def __str__(self) -> str:
-        window, budget = self._window, self.budget
+        window, budget = self.calls, self.budget
         return (
             f"{window.bad} further attempts of {window.good} calls in {SECONDS:g} s "
             f"(share {budget.share:g}, {budget.min_per_second:g} a second at least)"

@@ -54,14 +54,20 @@ class Lane:
 
     def starts(self, number: int, now: float) -> None:
         """An attempt of this number starts."""
+        if number > 0:
+            if self.percentage_limit:
+                self.window.add(now, bad=True)
+            return
         if self.percentage_limit:
-            self.window.add(now, bad=number > 0)
-        if number == 0 and self.purse is not None:
-            self.purse.pay_in(now)
+            self.window.add(now)
+        if self.purse is not None:
+            self.purse.calls.add(now)
 
     def ends(self, error: Exception | None, now: float) -> None:
-        """An attempt has ended."""
-        if not self.percentage_limit and not _ignored(error):
+        """An attempt has ended. Not for a lane with a percentage limit."""
+        if error is None:
+            self.window.add(now)
+        elif not _ignored(error):
             self.window.add(now, bad=isinstance(error, ElanusError))
 
     def refusal(self, retried: int, now: float) -> str:
@@ -75,7 +81,7 @@ class Lane:
         return ""
 
 
-def _ignored(error: Exception | None) -> bool:
+def _ignored(error: Exception) -> bool:
     """Outcomes that say nothing of the service. Source: Kitex ``pkg/circuitbreak/default.go``.
 
     An open breaker is refused by a policy on this side, and yet Kitex counts it as a failure, so this does.
@@ -129,10 +135,11 @@ class FailurePlan(_LanePlan):
 
     def ended(self, attempt: Call, reply: Any, error: Exception | None, running: int, now: float) -> Verdict:
         lane = self._lane
-        lane.ends(error, now)
-        if not lane.on.wanted(attempt, reply, error):
+        if not lane.percentage_limit:
+            lane.ends(error, now)
+        if error is None and lane.on.check is None:
             return STOP
-        return self._further(now)
+        return self._further(now) if lane.on.wanted(attempt, reply, error) else STOP
 
     def _further(self, now: float) -> Verdict:
         lane, retried = self._lane, self._count - 1
@@ -166,7 +173,8 @@ class BackupPlan(_LanePlan):
         return WAIT if self._lane.refusal(self._count - 1, now) else _AT_ONCE
 
     def ended(self, attempt: Call, reply: Any, error: Exception | None, running: int, now: float) -> Verdict:
-        self._lane.ends(error, now)
+        if not self._lane.percentage_limit:
+            self._lane.ends(error, now)
         return STOP
 
 

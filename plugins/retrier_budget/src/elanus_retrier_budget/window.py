@@ -15,12 +15,15 @@ SECONDS = _BUCKETS / _PER_SECOND
 class Window:
     """A sliding window of two counts. Told the time, which may stand still; a step back counts as standing still."""
 
-    __slots__ = ("_bads", "_goods", "_tick", "bad", "good")
+    __slots__ = ("_bads", "_goods", "_index", "_tick", "_until", "bad", "good")
 
     def __init__(self) -> None:
         self._goods = [0] * _BUCKETS
         self._bads = [0] * _BUCKETS
         self._tick = -_BUCKETS
+        self._index = 0
+        #: No later than the instant at which the current bucket ends.
+        self._until = float("-inf")
         #: The sums as of the last :meth:`advance` or :meth:`add`.
         self.good = 0
         self.bad = 0
@@ -42,17 +45,18 @@ class Window:
                 self.bad -= self._bads[index]
                 self._goods[index] = self._bads[index] = 0
         self._tick = tick
+        self._index = tick % _BUCKETS
+        self._until = (tick + 1) / _PER_SECOND
 
     def add(self, now: float, *, bad: bool = False) -> None:
         """Count one."""
-        if int(now * _PER_SECOND) != self._tick:
+        if now >= self._until:
             self.advance(now)
-        index = self._tick % _BUCKETS
         if bad:
-            self._bads[index] += 1
+            self._bads[self._index] += 1
             self.bad += 1
         else:
-            self._goods[index] += 1
+            self._goods[self._index] += 1
             self.good += 1
 
     @property
