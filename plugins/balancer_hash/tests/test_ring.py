@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elanus.service import Instance
@@ -186,6 +186,7 @@ def test_more_weight_takes_keys_and_gives_none_away() -> None:
 
 
 @pytest.mark.parametrize("placement", [OwnPlacement(40), Ketama()])
+@settings(max_examples=40)
 @given(st.data())
 def test_changes_lead_to_the_ring_that_would_be_made_anew(placement: Placement, data: st.DataObject) -> None:
     weights = st.sampled_from([1, 10, 10, 10, 25])

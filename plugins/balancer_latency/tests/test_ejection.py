@@ -194,6 +194,20 @@ def test_an_ejected_one_is_better_than_none() -> None:
     assert set(stage.picked(1.0, excluded=instances)) == {None}
 
 
+def test_the_balancer_tells_of_all_its_clients() -> None:
+    balancer = LatencyBalancer(seed=1)
+    near, far = instances_of(3), instances_of(3, first=100)
+    pickers = [balancer.picker(near), balancer.picker(far)]
+    assert set(balancer.states(0.0)) == {instance.address for instance in (*near, *far)}
+    for _ in range(5):
+        pickers[1].finished(far[0], REFUSED, 0.1, 1.0)
+    assert balancer.ejected(1.0) == {far[0].address: 31.0}
+    assert balancer.ejected(31.0) == {}
+    pickers[0] = balancer.picker(near[:1], pickers[0])
+    del pickers[1]
+    assert set(balancer.states(0.0)) == {near[0].address}, "a client that is gone is not kept"
+
+
 def test_how_much_is_available() -> None:
     instances = [Instance("10.0.0.1:1", 10), Instance("10.0.0.2:1", 30), Instance("10.0.0.3:1", 60)]
     stage = Stage(instances, max_ejected=1)

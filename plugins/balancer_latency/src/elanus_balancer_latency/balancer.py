@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from elanus.contracts.balancer import Balancer, Picker
 from elanus.settings import read_settings
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from elanus.call import Call
     from elanus.service import Instance
-    from elanus_balancer_latency.fleet import OnEjection
+    from elanus_balancer_latency.fleet import InstanceState, OnEjection
 
 __all__ = ["LatencyBalancer"]
 
@@ -47,6 +48,7 @@ class LatencyBalancer(Balancer):
         self._settings = read_settings(LatencySettings, "balancer 'latency'", options)
         self._on_ejection = on_ejection
         self._random = Random(self._settings.seed)
+        self._fleets: WeakSet[Fleet] = WeakSet()
 
     @classmethod
     def from_options(cls, options: Mapping[str, object]) -> Self:
@@ -62,7 +64,20 @@ class LatencyBalancer(Balancer):
             fleet = previous.fleet
         else:
             fleet = Fleet(self._settings, self._on_ejection)
+            self._fleets.add(fleet)
         able = [instance for instance in instances if instance.weight > 0]
         if not able:
             return _NobodyPicker(fleet)
         return LatencyPicker(fleet, able, self._random, self._settings.decay)
+
+    def states(self, now: float) -> Mapping[str, InstanceState]:
+        """What is known of each instance at *now*, by address, for all clients that have this balancer.
+
+        :param now: ``time.monotonic()``. Of an instance that several clients call, what one of them knows.
+        """
+        return {address: state for fleet in self._fleets for address, state in fleet.states(now).items()}
+
+    def ejected(self, now: float) -> Mapping[str, float]:
+        """Who is ejected at *now*, by address, and until when."""
+        states = self.states(now).items()
+        return {address: state.ejected_until for address, state in states if state.ejected_until is not None}
