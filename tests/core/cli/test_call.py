@@ -75,10 +75,11 @@ def test_explain_shows_where_the_time_went_and_who_answered(address: str, idl: P
     result = run(address, str(idl), "greet", greet("you"), "--explain")
     assert json.loads(result.stdout)["text"].startswith("hello you"), "what scripts read is not mixed with it"
     words = [line.split() for line in result.stderr.splitlines()]
-    phases = [line[0] for line in words if line[0] in ("connect", "write", "wait", "read", "decode")]
-    assert phases == ["connect", "write", "wait", "read", "decode"]
+    told = words.index(["of", "wait,", "as", "the", "server", "says"])
+    phases = [line[0] for line in words[:told]]
+    assert [name for name in phases if name in ("connect", "write", "wait")] == ["connect", "write", "wait"]
     assert ["1", "attempt"] in words
-    assert any(line[0] == "handler" for line in words), "the server tells its part"
+    assert {"queue", "handler", "network"} <= {line[0] for line in words[told:]}
     assert "elanus-timeline" not in result.stderr
     assert any(line[:2] == ["0", "first"] and line[-2:] == [f"{address}:", "ok"] for line in words)
 
