@@ -132,8 +132,8 @@ class Breaker(ABC):
         """
 
     def watch(self, callback: Callable[[Transition], None]) -> None:
-        """Call *callback* with every transition, inside of :meth:`allow` or :meth:`record`; it must not block.
-        One that is watching already is not called twice.
+        """Call *callback* with every transition, inside of :meth:`allow` or :meth:`record`: it must neither block nor
+        raise. One that is watching already is not called twice.
         """
         if callback not in self._watchers:
             self._watchers = (*self._watchers, callback)
