@@ -16,8 +16,11 @@ __all__ = ["compare", "row_of", "table_of"]
 
 
 def row_of(report: Report) -> dict[str, Any]:
-    """The figures by which reports are compared; milliseconds, calls per second, and percent."""
-    milliseconds = {f"p{percent:g}_ms": round(report.percentile(percent) * 1e3, 1) for percent in (50, 99, 99.9)}
+    """The figures by which reports are compared; milliseconds (``None`` where no call succeeded), calls per second, and
+    percent.
+    """
+    known = report.succeeded > 0
+    milliseconds = {f"p{one:g}_ms": round(report.percentile(one) * 1e3, 1) if known else None for one in (50, 99, 99.9)}
     return {
         "calls": report.calls,
         "failed": report.failed,
@@ -63,6 +66,8 @@ def compare(reports: Mapping[str, Report], folder: str | PathLike[str], *, plots
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, str):
         return value
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"

@@ -24,12 +24,15 @@ __all__ = ["Job", "QueueFullError", "SimulatedInstance", "Workers"]
 
 
 class Job:
-    """A piece of work that waits for a worker, or has one. *done* is called when it has been done."""
+    """A piece of work that waits for a worker, or has one. *done* is called when it has been done.
 
-    __slots__ = ("cancelled", "done", "running", "seconds")
+    :param size: of the work, as compared with the usual one.
+    """
 
-    def __init__(self, seconds: float, done: Callable[[], None]) -> None:
-        self.seconds = seconds
+    __slots__ = ("cancelled", "done", "running", "size")
+
+    def __init__(self, size: float, done: Callable[[], None]) -> None:
+        self.size = size
         self.done = done
         self.running = False
         self.cancelled = False
@@ -39,10 +42,12 @@ class Workers:
     """A number of workers, and one queue before them: first come, first served.
 
     :param most_waiting: how many may wait.
+    :param work: asked, when a worker begins with a job of the usual size, how many seconds it takes.
     """
 
-    def __init__(self, loop: SimulationLoop, count: int, most_waiting: float) -> None:
+    def __init__(self, loop: SimulationLoop, count: int, most_waiting: float, work: Callable[[], float]) -> None:
         self._loop = loop
+        self._work = work
         self._free = count
         self._waiting: deque[Job] = deque()
         self._gone = 0  # in the queue, and cancelled
@@ -78,7 +83,7 @@ class Workers:
 
     def _start(self, job: Job) -> None:
         job.running = True
-        self._loop.at(self._loop.now + job.seconds, self._finish, job)
+        self._loop.at(self._loop.now + self._work() * job.size, self._finish, job)
 
     def _finish(self, job: Job) -> None:
         if job.cancelled:
@@ -107,7 +112,7 @@ class SimulatedInstance:
         self.group = group
         self.instance = Instance(_address(number), group.weight, group.tags)
         self.connections: dict[SimulatedConnection, None] = {}
-        self.workers = None if group.workers is None else Workers(loop, group.workers, _bound(group.queue))
+        self.workers = None if group.workers is None else Workers(loop, group.workers, _bound(group.queue), self.work)
         self._loop = loop
         self._chance = chance
         self._draw = as_latency(group.latency).sampler(chance)
@@ -159,7 +164,7 @@ class SimulatedInstance:
         self.refusing = any(fault.refusing for fault in self._faults)
 
     def work(self) -> float:
-        """Seconds of work that one more call makes."""
+        """Seconds that a call takes of which the work begins now."""
         seconds = self._draw() * self._slower
         if self._cooling:
             seconds *= self._coldness()
@@ -186,11 +191,11 @@ class SimulatedInstance:
 
     def arrive(self, connection: SimulatedConnection, reply: asyncio.Future[Any], work: float) -> None:
         """A request of *work* times the usual size. *connection* gets the answer."""
-        error, seconds = self.outcome(), self.work() * work
+        error = self.outcome()
         if self.workers is None:
-            self._loop.at(self._loop.now + seconds + self.way, connection.answer, reply, error)
+            self._loop.at(self._loop.now + self.work() * work + self.way, connection.answer, reply, error)
             return
-        job = Job(seconds, lambda: self._loop.at(self._loop.now + self.way, connection.answer, reply, error))
+        job = Job(work, lambda: self._loop.at(self._loop.now + self.way, connection.answer, reply, error))
         if not self.workers.add(job):
             self._loop.at(self._loop.now + self.way, connection.answer, reply, QueueFullError(self.group.queue), True)
         elif self.group.cancels:

@@ -56,14 +56,14 @@ class Served:
 
     async def _do(self, work: float) -> None:
         instance, loop = self._instance, self._loop
-        error, seconds = instance.outcome(), instance.work() * work
+        error = instance.outcome()
         done: asyncio.Future[None] = loop.create_future()
         finish = _finisher(done)
         if instance.workers is None:
-            loop.at(loop.now + seconds, finish)
+            loop.at(loop.now + instance.work() * work, finish)
             await done
         else:
-            job = Job(seconds, finish)
+            job = Job(work, finish)
             if not instance.workers.add(job):
                 raise QueueFullError(instance.group.queue)
             try:
