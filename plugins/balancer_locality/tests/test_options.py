@@ -81,6 +81,8 @@ def first(balancer: Balancer) -> str:
         ("last", "a2:80"),
         (("last", {"skip": 1}), "a1:80"),
         (["last", {"skip": 1}], "a1:80"),
+        ({"name": "last", "skip": 1}, "a1:80"),
+        ({"name": "last"}, "a2:80"),
         (LastBalancer(), "a2:80"),
         (["locality", {"inner": "last"}], "a2:80"),
     ],
@@ -107,6 +109,7 @@ def test_the_inner_balancer_is_chosen_as_that_of_a_client(inner: object, expecte
         ({"filter_by": [1]}, r"option 'filter_by' .* Give a list of texts or nothing at all"),
         ({"inner": 5}, r"5 is no balancer"),
         ({"inner": ["last"]}, r"\('last',\) is no balancer"),
+        ({"inner": {"skip": 1}}, r"\{'skip': 1\} is no balancer"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, object], said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ __all__ = ["LocalityBalancer"]
 class LocalityBalancer(Balancer):
     """Prefers instances that are near, goes further away when these do not suffice, and heeds the tags of a call.
 
-    :param inner: the balancer that picks among those: a name, a name with options, or an object.
+    :param inner: the balancer that picks among those: a name, a pair or a table of a name and options, or an object.
     :param options: the fields of :class:`~elanus_balancer_locality.settings.LocalitySettings`, without ``inner``.
     :raises ConfigError: an option that does not exist, or that has a wrong value; what the inner balancer raises.
     """
@@ -52,7 +53,9 @@ def _built(inner: Any) -> Balancer:
         return inner
     from elanus.plugins import installed_plugins
 
-    if isinstance(inner, list):  # a pair, as configuration files can write it
+    if isinstance(inner, list):
         inner = tuple(inner)
+    if isinstance(inner, Mapping) and "name" in inner:  # as configuration files write a part with options
+        inner = (inner["name"], {name: value for name, value in inner.items() if name != "name"})
     balancer: Balancer = installed_plugins().select("balancer", inner)
     return balancer
