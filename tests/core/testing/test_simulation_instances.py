@@ -154,6 +154,12 @@ def test_skipped_seconds_count_in_the_series_alone() -> None:
     assert report.goodput == pytest.approx(100, rel=0.02)
 
 
+def test_calls_that_end_after_the_skipped_seconds_are_in_the_series_as_well() -> None:
+    report = simulate(Group(1, latency=0.8), Evenly(50), seconds=5, skip=2, balancer=InTurn())
+    assert [one.percentile(99) for one in report.series[1:5]] == pytest.approx([0.8] * 4, rel=0.01)
+    assert report.succeeded == pytest.approx(150, abs=2)
+
+
 def test_users_wait_after_an_error_even_if_they_do_not_think() -> None:
     report = simulate(Group(1, faults=[Fault(refusing=True)]), Users(2), seconds=1, balancer=InTurn())
     assert report.errors == {"NoInstanceError": report.failed}

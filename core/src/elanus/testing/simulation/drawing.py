@@ -80,8 +80,9 @@ def _latency(figure: Any, reports: Mapping[str, Report]) -> None:
 def _series(figure: Any, reports: Mapping[str, Report]) -> None:
     above, below = figure.subplots(2, sharex=True)
     for name, report in reports.items():
-        width = ceil(len(report.series) / _POINTS) or 1
-        rows = [report.series[at : at + width] for at in range(0, len(report.series), width)]
+        lasted = report.series[: max(int(report.until / report.interval), 1)]
+        width = ceil(len(lasted) / _POINTS)
+        rows = [lasted[at : at + width] for at in range(0, len(lasted), width)]
         instants = [number * width * report.interval for number in range(len(rows))]
         seconds = width * report.interval
         above.plot(instants, [sum(one.succeeded for one in row) / seconds for row in rows], label=name)
@@ -98,7 +99,10 @@ def _instances(figure: Any, reports: Mapping[str, Report]) -> None:
         loads = [one.attempts for one in report.instances]
         if len(loads) * len(reports) <= _POINTS // 3:
             width = 0.8 / len(reports)
-            axes.bar([at + number * width for at in range(1, len(loads) + 1)], loads, width, label=name)
+            offset = (number - (len(reports) - 1) / 2) * width
+            axes.bar([at + offset for at in range(1, len(loads) + 1)], loads, width, label=name)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set_xlabel("instance")
         else:
             axes.plot(*_ranked(loads), label=name)
             axes.set_xlabel("instances, least loaded first")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from elanus.testing.simulation.statistics import Histogram, Interval
+from elanus.testing.simulation.statistics import Histogram, Interval, bucket_of
 
 if TYPE_CHECKING:
     from elanus.call import Call
@@ -89,10 +89,8 @@ class Recorder:
         elapsed = self._loop.now - began
         if self.open:
             self.good += 1
-        if began >= self.since:
-            self._interval().add(self.kinds[name].latency.add(elapsed))
-        else:
-            self._interval().succeeded += 1
+        counted = began >= self.since
+        self._interval().add(self.kinds[name].latency.add(elapsed) if counted else bucket_of(elapsed))
 
     def fail(self, name: str, began: float, error: BaseException) -> None:
         """A call that began at the instant *began* has ended with *error*."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["ERROR", "Histogram", "Interval", "Spread"]
+__all__ = ["ERROR", "Histogram", "Interval", "Spread", "bucket_of"]
 
 #: By how much a percentile may be off, as a share of itself.
 ERROR = 0.005
