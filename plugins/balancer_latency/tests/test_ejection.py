@@ -75,6 +75,16 @@ def test_failures_in_a_row() -> None:
     assert str(ejection) == "10.0.0.0:8888 is ejected for 30 s: 5 failures in a row"
 
 
+def test_one_failure_may_be_enough() -> None:
+    instances = instances_of(4)
+    stage = Stage(instances, failures=1, slow_factor=5)
+    stage.succeed(instances[1], 100, 0.0)
+    stage.fail(instances[0], 1, 1.0)
+    assert stage.told[0].reason == "1 failure in a row"
+    stage.picker.finished(instances[1], None, 10.0, 40.0)
+    assert stage.told[1].reason == "1 failure or slow call in a row"
+
+
 def test_it_comes_back() -> None:
     instances = instances_of(4)
     stage = Stage(instances)

@@ -19,6 +19,7 @@ __all__ = ["Ejection", "Fleet", "InstanceState", "Node", "OnEjection"]
 
 #: The least share of its weight that an instance has in its slow start.
 _LEAST_SHARE = 0.05
+_PLURALS = {"failure": "failures", "failure or slow call": "failures or slow calls"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +177,11 @@ class Fleet:
         else:
             node.latency = node.latency * kept + sample * (1.0 - kept)
         node.stamp = now
+        factor = self._settings.slow_factor
+        slow = bool(factor and self.samples) and elapsed > factor * self.usual  # as it was without this call
         if not failed:
             self._learn_typical(node, elapsed, now)
-        self._judge(node, failed, elapsed, now)
+        self._judge(node, failed, slow, now)
 
     def record_at_least(self, node: Node, elapsed: float, now: float) -> None:
         """A call to *node* was cancelled after *elapsed* seconds: one that lost against a hedge, for instance."""
@@ -201,9 +204,8 @@ class Fleet:
 
     # -- ejecting -----------------------------------------------------------------------------------------------
 
-    def _judge(self, node: Node, failed: bool, elapsed: float, now: float) -> None:
+    def _judge(self, node: Node, failed: bool, slow: bool, now: float) -> None:
         settings = self._settings
-        slow = bool(settings.slow_factor) and elapsed > settings.slow_factor * self.usual
         bad = failed or slow
         node.calls += 1
         fresh = 2.0 / (settings.min_calls + 1)
@@ -214,8 +216,8 @@ class Fleet:
             return
         node.failures += 1
         if settings.failures and node.failures >= settings.failures:
-            word = "failures" if failed else "failures or slow calls"
-            self._eject(node, f"{node.failures} {word} in a row", now)
+            word = "failure" if failed else "failure or slow call"
+            self._eject(node, f"{node.failures} {word if node.failures == 1 else _PLURALS[word]} in a row", now)
         elif node.calls >= settings.min_calls and self._fails_more_than_others(node):
             self._eject(node, f"{node.failure_share:.0%} of its last calls failed", now)
 
