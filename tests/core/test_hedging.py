@@ -353,6 +353,20 @@ async def test_backups_see_the_context_of_the_caller() -> None:
     assert await room(Script(most=2, delay=1.0), endpoint)(make_call()) == "from the caller"
 
 
+@virtual
+async def test_what_is_no_outcome_at_all_ends_the_call() -> None:
+    class Enough(BaseException):
+        pass
+
+    async def ends(call: Call) -> Any:
+        raise Enough
+
+    endpoint, ends_of = attempts(answers_after(60), ends)
+    with pytest.raises(Enough):
+        await room(Script(most=2, delay=1.0), endpoint)(make_call())
+    assert ends_of == ["1 Enough", "0 CancelledError"]
+
+
 class BuggyWhenDue(Script):
     def due(self, now: float) -> Verdict:
         raise ZeroDivisionError("a bug")

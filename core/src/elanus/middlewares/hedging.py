@@ -65,7 +65,7 @@ class Race:
         #: Whether the caller's task was cancelled from here.
         self._cut = False
         self._waiter: asyncio.Future[None] | None = None
-        self._outcome: tuple[Call, Any, Exception | None] | None = None
+        self._outcome: tuple[Call, Any, BaseException | None] | None = None
 
     async def run(self, attempt: Call, delay: float) -> Any:
         """The reply of the attempt that decides, or its error; *attempt* has been started already."""
@@ -165,6 +165,8 @@ class Race:
                 self._ended(attempt, task.result(), None)
             elif isinstance(error, Exception):
                 self._ended(attempt, None, error)
+            else:
+                self._decide(attempt, None, error)  # nothing that a plan has a say in
         except Exception as bug:
             self._decide(attempt, None, bug)
         finally:
@@ -183,7 +185,7 @@ class Race:
         elif isinstance(verdict, Stop) or not running:
             self._decide(attempt, reply, error)
 
-    def _decide(self, attempt: Call, reply: Any, error: Exception | None) -> None:
+    def _decide(self, attempt: Call, reply: Any, error: BaseException | None) -> None:
         if self._outcome is not None:
             return
         self._outcome = attempt, reply, error
