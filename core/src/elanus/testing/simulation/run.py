@@ -131,7 +131,6 @@ class _Simulation:
         self._transport = SimulatedTransport(by_address, self.recorder, self._work)
         self._served = [Served(loop, one, self._service, self._work) for one in self._instances if one.group.served]
         self._clients: list[Client] = []
-        self._callers: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._unfinished = 0
 
     def limit(self, seconds: float, calls: int | None, skip: float, drain: float) -> None:
@@ -214,7 +213,7 @@ class _Simulation:
     def run(self) -> Report:
         """Run it to its end."""
         began, worked = time.perf_counter(), time.process_time()
-        thresholds = gc.get_threshold()
+        thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
         gc.collect()
         # What there is now stays, and calls leave no cycles; but they live long enough to be looked through again and
         # again, for a third of the time of the run.
@@ -226,7 +225,8 @@ class _Simulation:
                 steps = self._loop.steps
         finally:
             gc.set_threshold(*thresholds)
-            gc.unfreeze()
+            if not frozen:
+                gc.unfreeze()
         cost = Cost(time.perf_counter() - began, time.process_time() - worked, steps, _peak_memory())
         return Report.of(self.recorder, self._instances, self._interval, self._unfinished, cost)
 
