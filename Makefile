@@ -14,7 +14,7 @@ SOURCES := core/src $(wildcard plugins/*/src)
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format unit pythons wheels interop integration peers bench hedge profile soak clean
+.PHONY: help setup demo test check format unit pythons wheels interop integration peers bench hedge profile soak overload clean
 
 help:  ## Show what there is.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -73,6 +73,9 @@ bench: setup  ## Side by side with its peers, in one run; see benchmarks/README.
 
 hedge: setup  ## What hedging does about a tail: real servers of which one reply in twenty is half a second late.
 	$(BIN)/python -m benchmarks.hedging
+
+overload: setup  ## Three times more calls than a real server can serve: no limiter, token, adaptive.
+	$(BIN)/python -m benchmarks.overload
 
 profile: setup  ## Where the microseconds of a call go.
 	$(BIN)/python -m benchmarks --profile
