@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from elanus.contracts.retrier import Plan, Retrier, Retry, Stop, Wait
+from elanus.endpoint import chain
 from elanus.errors import (
     ApplicationError,
     BizStatusError,
@@ -18,16 +19,20 @@ from elanus.errors import (
     NoInstanceError,
     RpcTimeoutError,
 )
-from elanus.middlewares.retry import retry
+from elanus.options import ClientOptions
+from elanus.stages import CLIENT_STAGES, ClientParts
 from elanus.testing.calls import make_call
 from elanus.testing.clock import run_virtual
 from elanus.testing.suite import Suite
+from elanus.wheel import wheel_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from elanus.call import Call
     from elanus.contracts.retrier import Verdict
+    from elanus.endpoint import Endpoint
+    from elanus.service import MethodInfo
 
 __all__ = ["RetrierSuite", "Story"]
 
@@ -140,7 +145,8 @@ class RetrierSuite(Suite):
             return outcome
 
         try:
-            story.reply = await retry(watched)(endpoint)(self.call())
+            call = self.call()
+            story.reply = await _room(watched, call.method, endpoint)(call)
         except _EndlessError:
             raise AssertionError("there is no end to the attempts") from None
         except Exception as error:
@@ -239,6 +245,12 @@ class RetrierSuite(Suite):
 
         further = run_virtual(outage())
         assert further <= 2_000 * self.storm_share, f"{further} further attempts of 2,000 calls that all failed"
+
+
+def _room(policy: Retrier, method: MethodInfo, endpoint: Endpoint) -> Endpoint:
+    """*endpoint* inside of the retry room alone, as a client has it."""
+    parts = ClientParts(ClientOptions(), wheel_of(asyncio.get_running_loop()), cast("Any", None), retrier=policy)
+    return chain(dict(CLIENT_STAGES)["retry"](parts, method), endpoint)
 
 
 def _one_of(takes: float, outcomes: Sequence[Any], number: int) -> Fate:
