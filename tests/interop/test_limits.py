@@ -106,7 +106,7 @@ async def test_a_go_client_over_the_limit_of_connections_finds_it_closed(
 async def test_what_a_go_server_over_its_limit_does_to_an_elanus_client(
     kitex_server: KitexFactory, framing: str
 ) -> None:
-    """Kitex's default limiter closes the connection; on a multiplexed one it answers. Below 10 it refuses every call."""
+    """Kitex's default limiter closes the connection; on a multiplexed one it answers. Below 10 it refuses all."""
     async with (
         kitex_server(mux=framing == "mux", max_qps=9) as server,
         elanus_client(server.address, framing) as client,
