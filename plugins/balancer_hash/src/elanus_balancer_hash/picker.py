@@ -58,6 +58,7 @@ class HashPicker(Picker):
         self._points = ring.points
         self._last = len(ring.points) - 1
         self._kept = ring.kept
+        self._shift, self._starts = ring.shift, ring.starts
         self._mask = ring.mask
         self._instances = ring.instances
 
@@ -67,7 +68,9 @@ class HashPicker(Picker):
         if not data:
             return self._pick_keyless(excluded)
         # Ring.index() once more: a pick is too short for another call.
-        index = bisect_left(self._points, self._place(data) & self._kept | TOP)
+        place, starts = self._place(data), self._starts
+        stretch = place >> self._shift
+        index = bisect_left(self._points, place & self._kept | TOP, starts[stretch], starts[stretch + 1])
         if index > self._last:
             index = 0
         instance = self._instances[self._points[index] & self._mask]
@@ -151,7 +154,9 @@ class BoundedHashPicker(HashPicker):
         if not data:
             instance = self._pick_keyless(excluded)
             return None if instance is None else self._started(instance)
-        index = bisect_left(self._points, self._place(data) & self._kept | TOP)
+        place, starts = self._place(data), self._starts
+        stretch = place >> self._shift
+        index = bisect_left(self._points, place & self._kept | TOP, starts[stretch], starts[stretch + 1])
         if index > self._last:
             index = 0
         load, total = self._loads[self._points[index] & self._mask], self._total

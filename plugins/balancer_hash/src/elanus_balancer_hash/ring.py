@@ -44,6 +44,9 @@ class Ring:
         for instance in order:
             self.instances[slots[instance.address]] = instance
         self.place = layout.placement.place
+        #: Where the points of each stretch of the circle begin, so that a pick searches one stretch only: places of the
+        #: stretch *n* are those with ``place >> shift == n``.
+        self.shift, self.starts = _stretches(points)
         self._layout = layout
         self._counts = counts
 
@@ -80,7 +83,9 @@ class Ring:
 
     def index(self, key: bytes) -> int:
         """The index of the point that *key* belongs to."""
-        index = bisect_left(self.points, self.place(key) & self.kept | TOP)
+        place = self.place(key)
+        stretch = place >> self.shift
+        index = bisect_left(self.points, place & self.kept | TOP, self.starts[stretch], self.starts[stretch + 1])
         return index if index < len(self.points) else 0
 
 
@@ -102,3 +107,13 @@ def _reassigned(slots: Mapping[str, int], gone: Iterable[str], new: Iterable[str
     free = (slot for slot in count() if slot not in taken)
     left.update(zip(new, free, strict=False))
     return left
+
+
+def _stretches(points: array[int]) -> tuple[int, list[int]]:
+    """The circle in up to 4,096 stretches, of some hundred points each."""
+    bits = min(max(len(points).bit_length() - 7, 0), 12)
+    shift = 56 - bits
+    starts = [0]
+    for stretch in range(1, 2**bits):
+        starts.append(bisect_left(points, stretch << shift | TOP, starts[-1]))
+    return shift, [*starts, len(points)]
