@@ -29,6 +29,7 @@ from elanus.timeline import (
     written_phases,
 )
 
+from .governance.policies import Always, Hedges
 from .store import Store, idl, started
 
 if TYPE_CHECKING:
@@ -345,6 +346,56 @@ def test_the_phase_of_a_timeout_is_that_in_which_the_deadline_passed() -> None:
 
 def outcomes(attempts: Sequence[Attempt]) -> list[tuple[int, str, str | None, str]]:
     return [(each.number, each.kind, each.instance, each.outcome) for each in attempts]
+
+
+def times(timeline: Timeline) -> list[tuple[str, float, float | None]]:
+    return [(each.kind, round(each.started, 6), round(each.elapsed or -1, 6)) for each in timeline.attempts]
+
+
+def test_retries_and_the_pauses_between_them_add_up() -> None:
+    async def scenario() -> None:
+        rooms: Any = {"retrier": Always(most=3, pause=0.5), "attempt_timeout": 1.0}
+        async with stored(MemoryTransport, **rooms) as client:
+            timeline = (await failure(client, 30.0)).timeline
+        assert timeline is not None
+        step = 0.01  # timers of the wheel are up to 5 ms late
+        assert [kind for kind, _, _ in times(timeline)] == ["first", "retry", "retry"]
+        assert [began for _, began, _ in times(timeline)] == pytest.approx([0.0, 1.5, 3.0], abs=2 * step)
+        assert [took for _, _, took in times(timeline)] == pytest.approx([1.0] * 3, abs=step)
+        assert timeline.seconds("earlier attempts") == pytest.approx(3.0, abs=2 * step)
+        assert timeline.seconds("wait") == pytest.approx(1.0, abs=step)
+        assert sum(seconds for _, seconds in timeline.phases) == pytest.approx(timeline.total, abs=1e-9)
+        assert timeline.verdicts[-1].text == "not tried again: 3 attempts are the limit"
+
+    run_virtual(scenario())
+
+
+class SlowOnce(Store):
+    async def get(self, key: Any) -> Any:
+        await asyncio.sleep(30.0 if not self.notes else 1.0)
+        return key
+
+    async def put(self, key: str, value: Any) -> None:
+        self.notes.append(key)
+
+
+def test_the_winner_of_a_race_tells_its_own_part_and_what_came_before() -> None:
+    async def scenario() -> None:
+        handler = SlowOnce()
+        async with connected(idl.Store, handler, retrier=Hedges(0.25)) as client:
+            call = asyncio.create_task(client.invoke("get", "k"))
+            await asyncio.sleep(0.125)
+            await handler.put("from now on it is fast", None)
+            result = await call
+        assert times(result.timeline) == [("first", 0.0, 1.25), ("hedge", 0.25, 1.0)]
+        assert outcomes(result.timeline.attempts) == [
+            (0, "first", "memory:1", "cancelled"),
+            (1, "hedge", "memory:1", "ok"),
+        ]
+        assert phases(result.timeline) == {"earlier attempts": 0.25, "wait": 1.0}
+        assert result.timeline.total == pytest.approx(1.25, abs=1e-9)
+
+    run_virtual(scenario())
 
 
 def test_attempts_are_listed_with_kind_instance_and_outcome() -> None:

@@ -57,6 +57,32 @@ class Always(Retrier):
         return _AlwaysPlan(self._most, self._pause)
 
 
+class Hedges(Retrier):
+    """Starts one attempt beside the first, *after* seconds later."""
+
+    name = "hedges"
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+
+    def plan(self, call: Call, now: float) -> Plan | None:
+        return _HedgesPlan(self._after)
+
+
+class _HedgesPlan(Plan):
+    def __init__(self, after: float) -> None:
+        self._after = after
+
+    def started(self, attempt: Call, now: float) -> float | None:
+        return self._after if attempt.attempt == 0 else None
+
+    def due(self, now: float) -> Verdict:
+        return Retry()
+
+    def ended(self, attempt: Call, reply: Any, error: Exception | None, running: int, now: float) -> Verdict:
+        return STOP
+
+
 class _AlwaysPlan(Plan):
     def __init__(self, most: int, pause: float) -> None:
         self._left = most
