@@ -95,6 +95,22 @@ def test_a_mixed_call_waits_for_those_that_run_before_it_gives_up() -> None:
     assert ended(plan, error=None, running=1) is STOP
 
 
+def test_unlike_in_kitex_there_is_no_pause_before_a_hedge() -> None:
+    plan = begun(alone(MixedPolicy(delay=0.1, back_off=FixedBackOff(1.0))))
+    assert plan.due(100.1) == Retry()
+    plan = begun(alone(MixedPolicy(delay=0.1, back_off=FixedBackOff(1.0))))
+    assert ended(plan) == Retry(1.0)
+
+
+def test_a_hedge_minds_what_a_retry_minds() -> None:
+    plan = begun(alone(MixedPolicy(delay=0.1, max_duration=0.5)))
+    assert plan.due(100.51) is WAIT
+    retrier = alone(MixedPolicy(delay=0.1), percentage_limit=False)
+    for _ in range(10):
+        ended(begun(retrier), error=TIMEOUT)
+    assert begun(retrier).due(100.1) is WAIT
+
+
 def test_unlike_in_kitex_a_mixed_call_waits_also_when_its_breaker_is_open() -> None:
     # Kitex returns the first error at once, with its hedge still on the way.
     retrier = alone(MixedPolicy(delay=0.1, max_retry_times=2))

@@ -139,21 +139,23 @@ class FailurePlan(_LanePlan):
             lane.ends(error, now)
         if error is None and lane.on.check is None:
             return STOP
-        return self._further(now) if lane.on.wanted(attempt, reply, error) else STOP
-
-    def _further(self, now: float) -> Verdict:
-        lane, retried = self._lane, self._count - 1
+        if not lane.on.wanted(attempt, reply, error):
+            return STOP
         policy = lane.policy
         assert isinstance(policy, FailurePolicy)
-        if retried >= policy.max_retry_times:
-            return Stop(f"retried {retried}, max_retry_times is {policy.max_retry_times}")
-        if policy.max_duration and now - self._since > policy.max_duration:
-            return Stop(f"retry[{retried}] failed, exceed max duration[{duration_text(policy.max_duration)}]")
-        refusal = lane.refusal(retried, now)
-        if refusal:
-            return Stop(refusal)
+        reason = self._refusal(policy, now)
+        if reason:
+            return Stop(reason)
         pause = policy.back_off.pause(self._count, lane.random)
         return Retry(pause) if pause else _AT_ONCE
+
+    def _refusal(self, policy: FailurePolicy, now: float) -> str:
+        retried = self._count - 1
+        if retried >= policy.max_retry_times:
+            return f"retried {retried}, max_retry_times is {policy.max_retry_times}"
+        if policy.max_duration and now - self._since > policy.max_duration:
+            return f"retry[{retried}] failed, exceed max duration[{duration_text(policy.max_duration)}]"
+        return self._lane.refusal(retried, now)
 
 
 class BackupPlan(_LanePlan):
@@ -190,8 +192,9 @@ class MixedPlan(FailurePlan):
         return policy.delay if self._count <= policy.max_retry_times else None
 
     def due(self, now: float) -> Verdict:
-        verdict = self._further(now)
-        return WAIT if isinstance(verdict, Stop) else verdict
+        policy = self._lane.policy
+        assert isinstance(policy, MixedPolicy)
+        return WAIT if self._refusal(policy, now) else _AT_ONCE  # its delay was pause enough
 
     def ended(self, attempt: Call, reply: Any, error: Exception | None, running: int, now: float) -> Verdict:
         verdict = super().ended(attempt, reply, error, running, now)
