@@ -14,6 +14,8 @@ from elanus_balancer_latency.settings import LatencySettings
 from elanus_balancer_locality.settings import LocalitySettings
 from elanus_breaker_window import WindowSettings
 from elanus_config_file import FileSettings as ConfigFileSettings
+from elanus_limiter_adaptive import AdaptiveSettings
+from elanus_limiter_token import TokenSettings
 from elanus_registry_file import FileSettings
 from elanus_resolver_dns import DnsSettings
 from elanus_retrier_budget import BudgetSettings
@@ -37,6 +39,8 @@ _SETTINGS: dict[str, dict[str, type]] = {
     "balancer_hash": {"balancer": HashSettings},
     "balancer_latency": {"balancer": LatencySettings},
     "balancer_locality": {"balancer": LocalitySettings},
+    "limiter_token": {"limiter": TokenSettings},
+    "limiter_adaptive": {"limiter": AdaptiveSettings},
 }
 
 
@@ -67,7 +71,8 @@ def _fields(plugin: str) -> dict[str, tuple[Any, set[str]]]:
     found: dict[str, tuple[Any, set[str]]] = {}
     for owner, cls in _SETTINGS[plugin].items():
         for item in dataclasses.fields(cls):
-            _, owners = found.setdefault(item.name, (item.default, set()))
+            default = None if item.default is dataclasses.MISSING else item.default  # what is made anew is empty
+            _, owners = found.setdefault(item.name, (default, set()))
             owners.add(owner)
     return found
 

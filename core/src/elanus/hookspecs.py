@@ -124,7 +124,7 @@ def elanus_limiters() -> Sequence[Provider[Limiter]]:  # type: ignore[empty-body
 
     Called once per process, when the first limiter is named.
 
-    :returns: One provider per limiter.
+    :returns: One provider per limiter. Each server that names it has one built for itself.
 
     .. versionadded:: 0.1
     """
