@@ -225,6 +225,26 @@ def test_a_shared_connection_makes_room_as_soon_as_nobody_uses_it() -> None:
     virtual(scenario())
 
 
+def test_room_for_two_connections_is_used_for_two() -> None:
+    async def scenario() -> None:
+        pool, transport = make(open_in_all=2)
+        loop = asyncio.get_running_loop()
+        busy = [asyncio.create_task(call(pool, 100.0)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        waiting = [asyncio.create_task(call(pool, 0.0, "b:2")) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        transport.delay = 0.9
+        started = loop.time()
+        for connection in transport.made:
+            connection.lose()
+        await asyncio.gather(*waiting)
+        assert loop.time() - started == pytest.approx(0.9, abs=0.01), "both connect at once"
+        await asyncio.gather(*busy)
+        await pool.aclose(0)
+
+    virtual(scenario())
+
+
 def test_a_cold_burst_on_an_instance_that_shares_opens_one_connection() -> None:
     async def scenario() -> None:
         pool, transport = make(1_000, delay=0.01, known=True)

@@ -53,19 +53,21 @@ class Group:
 
     __slots__ = (
         "_connect_timeout",
+        "_counters",
         "_filling",
         "_idle",
         "_in_turn",
+        "_keeps",
         "_pause",
         "_pool",
         "_ready",
         "_refill",
         "_refill_from",
+        "_reused",
         "_waiters",
         "_wanted",
         "address",
         "connecting",
-        "counters",
         "gone",
         "lane",
         "members",
@@ -78,16 +80,18 @@ class Group:
         self.lane = lane
         #: Open connections.
         self.members: dict[Connection, Member] = {}
+        self._reused = 0
         self._ready: dict[Connection, None] = {}  # a set that keeps its order: the last one is used first
         self._waiters: deque[asyncio.Future[None]] = deque()
         #: Connections that are being made.
         self.connecting = 0
-        self.counters = PoolCounters()
+        self._counters = PoolCounters()
         #: The instance is no more: nothing is kept for another call.
         self.gone = False
         #: Calls that wait for a connection.
         self.waiting = 0
         options = pool.options
+        self._keeps = options.keep
         self._in_turn = options.connections > 1
         self._idle = max(options.idle, options.connections if self._in_turn else 0)
         self._connect_timeout = 1.0
@@ -106,11 +110,11 @@ class Group:
             connection = next(reversed(ready))
             free = connection.free
             if free > 1:
-                self.counters.reused += 1
+                self._reused += 1
                 return connection if not self._in_turn else self._next_in_turn()
             del ready[connection]
             if free == 1:
-                self.counters.reused += 1
+                self._reused += 1
                 return connection
             self._end_if_unused(connection)
         return None
@@ -142,31 +146,36 @@ class Group:
         if member is None:
             return
         now = member.since = monotonic()
-        if connection not in self._ready:
-            self._come_back(connection, member, now)
-        elif self._pool.starving and connection.busy == 0 and not self.waiting and self._pool.needs_room():
-            self.retire(connection, "room")
-
-    def _come_back(self, connection: Connection, member: Member, now: float) -> None:
-        idle = connection.busy == 0
-        if member.leaving:
-            if idle:
-                self._close(connection, member)
-        elif not self._pool.options.keep:
-            self.retire(connection, "used")
-        elif self.gone:
-            self.retire(connection, "gone")
-        elif connection.free <= 0:
-            if idle:
-                self.retire(connection, "spent")  # it takes no more calls, and the last one has ended
-        elif member.ends <= now:
-            self.retire(connection, "age")
-        else:
+        if connection in self._ready:
+            if self._pool.starving and connection.busy == 0:
+                self._offer(connection)
+        elif self._keeps and member.ends > now and connection.free > 0:
             self._ready[connection] = None
-            if not self.wake() and idle and self._pool.starving and self._pool.needs_room():
-                self.retire(connection, "room")
-            elif len(self._ready) > self._idle:
+            if self._waiters:
+                self.wake()
+            if len(self._ready) > self._idle:
                 self._drop_oldest()
+            elif self._pool.starving and connection.busy == 0:
+                self._offer(connection)
+        else:
+            self._end(connection, member)
+
+    def _end(self, connection: Connection, member: Member) -> None:
+        """A call on *connection* has ended, and it takes no other, at least not now."""
+        if member.leaving:
+            if connection.busy == 0:
+                self._close(connection, member)
+        elif not self._keeps:
+            self.retire(connection, "gone" if self.gone else "used")
+        elif connection.free > 0:
+            self.retire(connection, "age")
+        elif connection.busy == 0:
+            self.retire(connection, "spent")  # it takes no more calls, and the last one has ended
+
+    def _offer(self, connection: Connection) -> None:
+        """Give up a connection that nobody uses for one to another instance, if calls wait for that."""
+        if not self.waiting and self._pool.needs_room():
+            self.retire(connection, "room")
 
     def _drop_oldest(self) -> None:
         oldest = self.idle()
@@ -189,7 +198,8 @@ class Group:
 
     def _leave(self, member: Member, reason: str) -> None:
         member.leaving = reason
-        self.counters.evicted[reason] = self.counters.evicted.get(reason, 0) + 1
+        member.ends = -inf
+        self._counters.evicted[reason] = self._counters.evicted.get(reason, 0) + 1
         if reason == "room":
             self._pool.room_coming += 1
 
@@ -219,7 +229,10 @@ class Group:
                 return await self._connect(connect_timeout)
             if not waited:
                 waited = True
-                self.counters.waited += 1
+                self._counters.waited += 1
+            elif self._pool.total < self._pool.options.open_in_all:
+                self._pool.starving.pop(self, None)  # the bounds of this instance keep it from what it was woken for
+                self._pool.feed()
             await self._wait()
 
     def wake(self) -> bool:
@@ -263,11 +276,11 @@ class Group:
             self._not_connected(error)
             raise
         self.connecting -= 1
-        self.counters.connected += 1
+        self._counters.connected += 1
         now = monotonic()
         member = self.members[connection] = Member(now, pool.end_of_life(now))
         connection.closed.add_done_callback(lambda _: self._forget(connection))
-        if connection.free > 1 and pool.options.keep and not self.gone:
+        if connection.free > 1 and self._keeps:
             self._ready[connection] = None
         elif self.gone:
             self._leave(member, "gone")
@@ -280,7 +293,7 @@ class Group:
         self.connecting -= 1
         self._pool.total -= 1
         if isinstance(error, ElanusError) and not isinstance(error, StateError):
-            self.counters.failed += 1
+            self._counters.failed += 1
             self._fail_waiters(error)
         self._wake_or_feed()
         if self.gone:
@@ -318,7 +331,7 @@ class Group:
         self._ready.pop(connection, None)
         self._pool.total -= 1
         if not member.leaving:
-            self.counters.lost += 1
+            self._counters.lost += 1
         elif member.leaving == "room":
             self._pool.room_coming -= 1
         self._wake_or_feed()
@@ -351,6 +364,7 @@ class Group:
     def drop(self) -> None:
         """The instance is no more: keep nothing for another call."""
         self.gone = True
+        self._keeps = False
         self.stop_refilling()
         self._fail_waiters(self._gone_error())
         for connection in list(self.members):
@@ -431,10 +445,13 @@ class Group:
                 idle=now - member.since if connection in self._ready and connection.busy == 0 else None,
                 busy=connection.busy,
                 free=max(0, connection.free),
-                left=None if member.ends == inf else member.ends - now,
+                left=None if member.ends in (inf, -inf) else member.ends - now,
                 leaving=bool(member.leaving),
             )
             for connection, member in self.members.items()
         ]
-        counters = replace(self.counters, evicted=dict(self.counters.evicted))
-        return GroupReport(self.address, self.lane, connections, self.connecting, self.waiting, counters)
+        return GroupReport(self.address, self.lane, connections, self.connecting, self.waiting, self.counters())
+
+    def counters(self) -> PoolCounters:
+        """What has happened here, as of now."""
+        return replace(self._counters, reused=self._reused, evicted=dict(self._counters.evicted))

@@ -137,6 +137,8 @@ class Pool:
             group = next(iter(self.starving))
             del self.starving[group]
             if group.wake():
+                if group.waiting > 1:  # the one that was woken is among them
+                    self.starving[group] = None
                 return
 
     def may_keep_more(self) -> bool:
@@ -162,7 +164,7 @@ class Pool:
         """A connection of a group whose instance is no more has ended."""
         if not group.members and not group.connecting and group in self._gone:
             self._gone.discard(group)
-            self._past.add(group.counters)
+            self._past.add(group.counters())
 
     # -- keeping --------------------------------------------------------------------------------------------------
 
@@ -188,7 +190,7 @@ class Pool:
                 group.sweep(now)
                 if group.unused:
                     del groups[address]
-                    self._past.add(group.counters)
+                    self._past.add(group.counters())
         surplus = self._idle() - self.options.idle_in_all
         if surplus > 0:
             self._drop_idle(surplus)
@@ -220,7 +222,7 @@ class Pool:
         counters = PoolCounters()
         counters.add(self._past)
         for group in (*self._all(), *self._gone):
-            counters.add(group.counters)
+            counters.add(group.counters())
         return counters
 
     def report(self) -> Sequence[GroupReport]:
@@ -240,6 +242,6 @@ class Pool:
         if self._closings or self._tasks:
             await asyncio.gather(*self._closings, *self._tasks, return_exceptions=True)
         for group in (*self._all(), *self._gone):
-            self._past.add(group.counters)
+            self._past.add(group.counters())
         self._groups.clear()
         self._gone.clear()
