@@ -87,13 +87,11 @@ class Race:
                 self._waiter = self._loop.create_future()
                 await self._waiter
         except asyncio.CancelledError:
-            if attempt is not self._call:
-                self._call.adopt(attempt)
-            if not self._cut:
+            cut, self._cut = self._cut, False
+            if not cut or task.uncancel() > before:  # somebody else wants this task to end
+                if attempt is not self._call:
+                    self._call.adopt(attempt)
                 raise
-            self._cut = False
-            if task.uncancel() > before:
-                raise  # somebody else wants this task to end as well
         finally:
             self._close()
             if self._cut:
