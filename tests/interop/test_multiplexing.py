@@ -75,6 +75,23 @@ async def test_client_that_is_told_shares_a_connection_with_a_kitex_mux_server(k
         assert await slow == "slow"
 
 
+async def test_a_burst_of_first_calls_waits_for_one_connection(kitex_server: ServerFactory) -> None:
+    async with kitex_server(mux=True) as server, elanus_client(server.address, "mux") as client:
+        await calls_at_once(client)
+        assert client.pool_counters().connected == 1
+
+
+async def test_calls_take_turns_on_several_shared_connections(kitex_server: ServerFactory) -> None:
+    pool = elanus.PoolOptions(connections=3)
+    async with kitex_server(mux=True) as server, elanus_client(server.address, "mux", pool=pool) as client:
+        await client.ping()
+        await client.ping()  # from the second call on there are to be three
+        while only(client) < 3:  # noqa: ASYNC110  - the others are made in the background
+            await asyncio.sleep(0)
+        await calls_at_once(client)
+        assert only(client) == 3
+
+
 async def test_client_that_is_wrongly_told_still_gets_its_own_replies(kitex_server: ServerFactory) -> None:
     # A Kitex server without the mux option takes the requests of a connection one after the other, in order.
     async with kitex_server() as server, elanus_client(server.address, "mux") as client:

@@ -114,6 +114,16 @@ async def test_new_connections_to_a_known_server_are_shared_from_the_start() -> 
         assert (await both.connect()).free == LinkOptions().limits.calls_per_connection
 
 
+async def test_it_says_beforehand_whether_calls_will_share_a_connection() -> None:
+    header, *others = elanus_transports()
+    assert [header.build({"mux": mux}).shares("a:1", "") for mux in (None, False, True)] == [False, False, True]
+    assert not any(provider.build({}).shares("a:1", "") for provider in others)
+    async with peers(LinkOptions(), LinkOptions()) as both:
+        assert not both.transport.shares(both.address, "")
+        await both.ask(await both.connect(), "echo")
+        assert both.transport.shares(both.address, ""), "the server has shown that it answers out of order"
+
+
 async def test_what_an_idle_connection_costs() -> None:
     async with peers(LinkOptions(), LinkOptions()) as both:
         await both.ask(await both.connect(), "echo")
