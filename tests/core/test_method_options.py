@@ -72,7 +72,7 @@ async def test_infinity_takes_a_limit_away_from_one_method_or_call() -> None:
     def provider(call: elanus.Call) -> Timeouts:
         return Timeouts(attempt_timeout=0.25)
 
-    options = {"timeout": 1.0, "attempt_timeout": 0.5, "timeout_provider": provider}
+    options: dict[str, Any] = {"timeout": 1.0, "attempt_timeout": 0.5, "timeout_provider": provider}
     async with connected(idl.Store, Slow(), methods={"get": endless}, **options) as client:
         assert await client.get(3600) == 3600
         assert await limit_of(client.put(60, 1)) == ("attempt_timeout", 0.5)

@@ -26,8 +26,10 @@ from .recording import (
 from .store import Store, idl
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from elanus.contracts.balancer import Picker
-    from elanus.service import MethodInfo
+    from elanus.service import Instance, MethodInfo
 
 UNARY = idl.Store.methods["get"]
 STREAM = idl.Store.methods["chat"]
@@ -196,6 +198,7 @@ async def test_a_call_walks_through_the_rooms_of_a_server_in_kitexs_order(
 class NoInstances:
     picker: Picker | None = None
     name = resolver = "none"
+    instances: Sequence[Instance] = ()
 
     async def first(self) -> Picker:
         raise NotImplementedError
