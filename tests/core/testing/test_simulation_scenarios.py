@@ -52,8 +52,8 @@ def test_retries_without_a_bound_keep_a_service_down_and_a_budget_does_not() -> 
 
 def test_a_hedge_brings_the_tail_down_to_its_delay_and_a_usual_call() -> None:
     hedge = run("hedging", "hedge")
-    assert hedge.percentile(99) < 0.050 + 2 * hedge.percentile(50) + 0.001
-    assert hedge.extra_load == pytest.approx(0.05, abs=0.003)
+    assert hedge.percentile(99) < 0.050 + 2 * hedge.percentile(50)
+    assert 0.04 < hedge.extra_load <= 0.05
     assert hedge.failed == 0
 
 

@@ -151,7 +151,7 @@ def fleet(instances: int, calls: int) -> Run:
     return run
 
 
-_HEDGE = ("budget", {"retries": 1, "hedge_after": 0.05})
+_HEDGE = ("budget", {"retries": 1, "hedge_after": 0.05, "share": 0.05, "min_per_second": 0.0})
 _TOKEN = ("token", {"concurrency": 15})
 
 SCENARIOS: Mapping[str, Scenario] = {
