@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, nan
 from typing import TYPE_CHECKING, Any
 
 from elanus.errors import ConfigError
@@ -86,7 +86,8 @@ def _series(figure: Any, reports: Mapping[str, Report]) -> None:
         instants = [number * width * report.interval for number in range(len(rows))]
         seconds = width * report.interval
         above.plot(instants, [sum(one.succeeded for one in row) / seconds for row in rows], label=name)
-        below.plot(instants, [max(one.percentile(99) for one in row) * 1e3 for row in rows], label=name)
+        # A gap where no call succeeded.
+        below.plot(instants, [max(one.percentile(99) for one in row) * 1e3 or nan for row in rows], label=name)
     above.set(ylabel="succeeded/s")
     above.set_ylim(bottom=0)
     below.set(ylabel="p99 (ms)", xlabel="second", yscale="log")
