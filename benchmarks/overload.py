@@ -133,11 +133,13 @@ def report(results: Sequence[Result]) -> tuple[list[str], bool]:
         f"{'refused':>9}{'late':>7}{'other':>7}{'disturbed':>11}"
     ]
     for one in results:
-        p50, p99 = (f"{1e3 * one.quantile(share):9.1f}" for share in (0.5, 0.99))
-        ratio = one.quantile(0.99) / unloaded.quantile(0.99)
+        p50, p99, ratio = f"{'-':>9}", f"{'-':>9}", f"{'-':>13}"
+        if one.latencies:
+            p50, p99 = (f"{1e3 * one.quantile(share):9.1f}" for share in (0.5, 0.99))
+            ratio = f"{one.quantile(0.99) / unloaded.quantile(0.99):11.1f} x"
         lines.append(
             f"{one.name:26}{one.rate:9.0f}{one.goodput:9.0f}{one.goodput / peak.goodput:9.0%}{p50}{p99}"
-            f"{ratio:11.1f} x{one.refused:9}{one.late:7}{one.others:7}{_percent(one.disturbed):>11}"
+            f"{ratio}{one.refused:9}{one.late:7}{one.others:7}{_percent(one.disturbed):>11}"
         )
     lines.append("disturbed: the share of the time in which other processes had the server's core")
     kept = all(
