@@ -66,6 +66,29 @@ async def test_calls_over_the_limit_are_refused_at_once() -> None:
     await recorder.dispatcher.drain(1.0)
 
 
+async def test_a_flood_at_a_full_server_does_not_look_through_all_calls_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def endpoint(call: Call) -> None:
+        await asyncio.sleep(60)
+
+    recorder = Recorder(endpoint, limit=500)
+    looks = 0
+    sweep = recorder.dispatcher._sweep
+
+    def counted() -> None:
+        nonlocal looks
+        looks += 1
+        sweep()
+
+    monkeypatch.setattr(recorder.dispatcher, "_sweep", counted)
+    monkeypatch.setattr(recorder.dispatcher._loop, "time", lambda: 1_000.0, raising=False)
+    assert sum(recorder.send() is None for _ in range(2_000)) == 1_500
+    assert looks <= 6, "at 64 calls, whenever they have doubled, and once when it is full"
+    monkeypatch.undo()
+    await recorder.dispatcher.drain(0.0)
+
+
 async def test_calls_that_are_cancelled_before_their_first_step_are_not_kept() -> None:
     """A peer that sends and hangs up in one turn of the loop; no step of the call's task ever runs."""
 

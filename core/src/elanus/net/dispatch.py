@@ -30,6 +30,8 @@ _log = logging.getLogger("elanus.server")
 
 #: Below so many calls in flight nobody looks for stale ones.
 _SWEEP_AT = 64
+#: Seconds between two looks for stale calls at a server that is full.
+_LOOK_AGAIN = 0.01
 
 
 def unary_handler(function: Callable[..., Any], executor: Executor) -> Endpoint:
@@ -85,6 +87,7 @@ class HandlerDispatcher(Dispatcher):
         self._full = Refusal("limits.calls", calls, "too many calls in flight")
         self._refused = refused
         self._sweep_at = min(calls, _SWEEP_AT)
+        self._full_until = 0.0
         self._loop = asyncio.get_running_loop()
         #: Calls in flight, each with the task that runs it.
         self.running: dict[Call, asyncio.Task[None]] = {}
@@ -111,11 +114,18 @@ class HandlerDispatcher(Dispatcher):
 
     def _room(self) -> bool:
         """Whether another call may run. A task that was cancelled before its first step could not take itself out of
-        ``running``, so this does; the next time when the calls have doubled, which makes it O(1) a call.
+        ``running``, so this does; the next time when the calls have doubled, which makes it O(1) a call. When full,
+        it does not look again at once: in a flood, looking would cost more than serving.
         """
+        now = self._loop.time()
+        if now < self._full_until and len(self.running) >= self._limit:
+            return False
         self._sweep()
         self._sweep_at = min(self._limit, max(_SWEEP_AT, 2 * len(self.running)))
-        return len(self.running) < self._limit
+        if len(self.running) < self._limit:
+            return True
+        self._full_until = now + _LOOK_AGAIN
+        return False
 
     def _sweep(self) -> None:
         self.running = {call: task for call, task in self.running.items() if not task.done()}
