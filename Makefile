@@ -5,6 +5,8 @@
 
 PYTHON ?= python3
 UV_VERSION := 0.13.8
+# Files of unit tests are dealt out to the cores.
+PARALLEL := --numprocesses auto --dist loadfile
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.setup
@@ -47,7 +49,7 @@ format: setup  ## Format the code and fix what can be fixed.
 	$(BIN)/ruff format --quiet .
 
 unit: setup  ## Unit tests, on the Python of .venv.
-	$(BIN)/pytest -q -m "not interop and not integration and not wheels and not soak"
+	$(BIN)/pytest -q $(PARALLEL) -m "not interop and not integration and not wheels and not soak"
 
 pythons: setup  ## The same on every other supported Python that the machine has.
 	$(BIN)/python -m tests.pythons
