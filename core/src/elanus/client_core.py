@@ -72,10 +72,10 @@ class ClientCore:
         #: The event loop that it was started in.
         self.loop: asyncio.AbstractEventLoop | None = None
         code = ClientOptions.from_code(values)
-        self._plugins = plugins = _with_local(installed_plugins(), code.plugins)
+        self._plugins = plugins = installed_plugins().with_local(code.plugins)
         self._configuration = Configuration(plugins, code.config)
         if plugins is installed_plugins():
-            self._plugins = plugins = _with_local(plugins, self._configuration.client(code, service).plugins)
+            self._plugins = plugins = plugins.with_local(self._configuration.client(code, service).plugins)
         self._base = base = plugins.configure_client(service, code)
         if base.config != code.config:
             raise PluginError("a plugin sets 'config', which was read before", hint="Set it in code, or ELANUS_CONFIG")
@@ -362,16 +362,6 @@ class Chains:
     def _parts(self, method: MethodInfo) -> ClientParts:
         retrier = self._core.retrier_of(method) if self.retrier is OF_THE_METHOD else self.retrier
         return self._core.parts(self._middlewares, retrier, self.fallback)
-
-
-def _with_local(plugins: PluginSet, named: Sequence[Any]) -> PluginSet:
-    """*plugins* and, for one client alone, those that are *named* besides."""
-    if not named:
-        return plugins
-    local = PluginSet(plugins)
-    for plugin in named:
-        local.activate(plugin)
-    return local
 
 
 def chosen_parts(options: ClientOptions) -> dict[str, Chosen]:

@@ -102,6 +102,15 @@ class PluginSet:
             self._active.append(record)
         return record
 
+    def with_local(self, named: Sequence[Any]) -> PluginSet:
+        """These and, for one client or server alone, those that are *named* besides, as for :meth:`activate`."""
+        if not named:
+            return self
+        local = PluginSet(self)
+        for plugin in named:
+            local.activate(plugin)
+        return local
+
     def _is_active(self, record: PluginRecord) -> bool:
         return record in self._active or (self._parent is not None and self._parent._is_active(record))
 

@@ -63,7 +63,7 @@ class ServerCore:
         self._fallback = fallback
         self._events = events
         self._refusals = refusals
-        self._plugins = _with_local(installed_plugins(), code.plugins)
+        self._plugins = installed_plugins().with_local(code.plugins)
         self._configuration = Configuration(self._plugins, code.config)
         self._watching: asyncio.Task[None] | None = None
         #: By service and method: the rooms of its chain.
@@ -179,16 +179,6 @@ class ServerCore:
         await self._configuration.aclose()
         if hasattr(self, "executor"):
             self.executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _with_local(plugins: PluginSet, named: Sequence[Any]) -> PluginSet:
-    """*plugins* and, for one server alone, those that are *named* besides."""
-    if not named:
-        return plugins
-    local = PluginSet(plugins)
-    for plugin in named:
-        local.activate(plugin)
-    return local
 
 
 def chosen_parts(options: ServerOptions) -> dict[str, Chosen]:
