@@ -31,7 +31,7 @@ from elanus.net.warm_up import warm_up
 from elanus.net.watching import watch_key
 from elanus.option_checks import refuse_unknown
 from elanus.options import ClientOptions
-from elanus.plugins import PluginSet, installed_plugins
+from elanus.plugins import installed_plugins
 from elanus.service import Instance, MethodInfo, ServiceInfo
 from elanus.shelf import Chosen, Shelf
 from elanus.stages import ClientParts, client_chain, client_rooms

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from elanus.configuration import ConfigChange, Configuration
 from elanus.contracts.transport import LinkOptions
@@ -17,7 +17,7 @@ from elanus.net.dispatch import HandlerDispatcher, unary_handler
 from elanus.net.listener import Listener
 from elanus.net.routing import Routes
 from elanus.net.streams import item_endpoints, stream_handler
-from elanus.plugins import PluginSet, installed_plugins
+from elanus.plugins import installed_plugins
 from elanus.service import MethodInfo, ServiceInfo
 from elanus.shelf import Chosen, Shelf
 from elanus.stages import ServerParts, server_chain, server_rooms
@@ -82,7 +82,7 @@ class ServerCore:
             await self._configuration.start()
         named = [service for service, _ in self._given]
         if plugins is installed_plugins():
-            self._plugins = plugins = _with_local(plugins, self._configuration.server(code, ()).plugins)
+            self._plugins = plugins = plugins.with_local(self._configuration.server(code, ()).plugins)
         base = plugins.configure_server(code)
         if base.config != code.config:
             raise PluginError("a plugin sets 'config', which was read before", hint="Set it in code, or ELANUS_CONFIG")
