@@ -147,12 +147,16 @@ class ElanusError(Exception):
             ("phase", self.phase),
             ("cause", self.cause_text()),
             ("next step", self.hint or self.next_step),
-            ("request", "may have reached the server" if self.sent else "was not sent"),
+            ("request", self._fate()),
         ]
         lines = [type(self).__name__, *(f"  {name:<16} {value}" for name, value in known if value)]
         if self.timeline is not None:
             lines += self.timeline.table()
         return "\n".join(lines)
+
+    def _fate(self) -> str:
+        """What became of the request."""
+        return "may have reached the server" if self.sent else "was not sent"
 
     def _place(self) -> str:
         parts = []
@@ -443,17 +447,37 @@ class ApplicationError(RemoteError):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
+        if code == self.INTERNAL_ERROR and self.refused:
+            # From the start, since policies look at it long before the call ends.
+            self.phase = _remote_meaning(code, message)[0]
+
+    @property
+    def refused(self) -> bool:
+        """Whether a limiter or a breaker of the server refused the request, so that its handler did not run.
+
+        The server is well enough to say so, and another attempt there would add to what it has too much of. Told by
+        code 6 and Kitex's texts (``pkg/kerrors``): ``request over limit``, and ``forbidden by circuitbreaker``; ``phase``
+        is ``"limit"`` or ``"breaker"``. Not so when a handler passes on what a service behind it had refused.
+        """
+        text = self.message
+        return self.code == self.INTERNAL_ERROR and text.startswith(_REFUSED) and not text.endswith(_BY_HANDLER)
 
     def locate(self, call: Call) -> None:
         """As everywhere; and what Kitex's codes and texts mean for whoever made the call."""
         super().locate(call)
-        if self.phase == RemoteError.phase and not self.hint:
+        if not self.hint and (self.phase == RemoteError.phase or self.refused):
             self.phase, self.hint = _remote_meaning(self.code, self.message)
+
+    def _fate(self) -> str:
+        return "was refused by the server: its handler did not run" if self.refused else super()._fate()
 
     def cause_text(self) -> str:
         return f"the server answered with error {self.code}: {self.message}"
 
 
+#: How the texts begin with which a server refuses, and how a text ends that a handler raised.
+_REFUSED = ("request over limit", "forbidden by circuitbreaker")
+_BY_HANDLER = "[biz error]"
 _IN_HANDLER = "The code that serves the method failed: the log of that server has the traceback"
 #: By code: where the server refused, and the next step.
 _MEANINGS = {
@@ -465,6 +489,7 @@ _MEANINGS = {
 #: By the beginning of the text of code 6, which elanus and Kitex give to all else.
 _REFUSALS = {
     "request over limit": ("limit", "The server protects itself: make fewer calls, or raise that limit there"),
+    "forbidden by circuitbreaker": ("breaker", "Too many calls of it failed there: the log of that server has them"),
     "request forbidden": ("acl", "A rule of that server forbids it: check who calls, and the rule"),
     "handler of ": ("handler", "Give the call more time, or look at what the handler waits for"),
     "biz error": ("handler", _IN_HANDLER),
@@ -474,6 +499,8 @@ _REFUSALS = {
 
 def _remote_meaning(code: int, text: str) -> tuple[str, str]:
     if code == ApplicationError.INTERNAL_ERROR:
+        if text.endswith(_BY_HANDLER):
+            return "handler", _IN_HANDLER
         return next((meant for start, meant in _REFUSALS.items() if text.startswith(start)), ("handler", ""))
     return _MEANINGS.get(code, ("handler", ""))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from elanus.contracts.breaker import Outcome
 from elanus.errors import (
+    ApplicationError,
     BizStatusError,
     CodecError,
     ConfigError,
@@ -50,6 +51,9 @@ def service_outcome(call: Call, error: BaseException) -> Outcome:
         return _FAILURE if call.written else _IGNORED
     if isinstance(error, BizStatusError):
         return _SUCCESS
+    if isinstance(error, ApplicationError) and error.refused:
+        # Kitex counts it. But then a fleet that sheds what is too much, and answers the rest, would get no calls at all.
+        return _IGNORED
     if isinstance(error, ElanusError):
         return _FAILURE
     if isinstance(error, TimeoutError):
