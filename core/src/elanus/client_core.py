@@ -20,6 +20,7 @@ from elanus.events import (
     INSTANCE_CB,
     SERVICE_CB,
     EventBus,
+    report_ejections,
     report_transitions,
 )
 from elanus.limits import DEFAULT_LIMITS
@@ -96,6 +97,7 @@ class ClientCore:
         self._shelf = self._shelf.restocked(chosen_parts(options))
         report_transitions(self._shelf["service_breaker"], self.events, SERVICE_CB)
         report_transitions(self._shelf["instance_breaker"], self.events, INSTANCE_CB)
+        report_ejections(self._shelf["balancer"], self.events)
         if self.options.limits != options.limits:
             limited = options.limits != DEFAULT_LIMITS
             self.codec = service.codec.with_limits(options.limits) if limited else service.codec

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from elanus.contracts.breaker import Breaker, Transition
+    from elanus.contracts.balancer import Balancer
+    from elanus.contracts.breaker import Breaker
 
 __all__ = [
     "CALL_OVERLOAD",
@@ -22,9 +23,11 @@ __all__ = [
     "DISCOVERY_CHANGE",
     "DISCOVERY_DELETE",
     "INSTANCE_CB",
+    "INSTANCE_EJECTED",
     "SERVICE_CB",
     "EventBus",
     "Happening",
+    "report_ejections",
     "report_transitions",
 ]
 
@@ -45,6 +48,8 @@ CONNECTION_OVERLOAD = "connection_overload"
 #: :class:`elanus.contracts.breaker.Transition`. Source: Kitex ``pkg/circuitbreak``.
 SERVICE_CB = "service_cb"
 INSTANCE_CB = "instance_cb"
+#: A balancer has taken an instance out for a while. The value is an :class:`elanus.contracts.balancer.Ejection`.
+INSTANCE_EJECTED = "instance_ejected"
 
 #: Source: Kitex ``pkg/event``, ``MaxEventNum``.
 _KEPT = 200
@@ -106,6 +111,12 @@ def report_transitions(policy: Breaker | None, bus: EventBus, name: str) -> None
         policy.watch(_Report(weakref.ref(bus, lambda dead: policy.unwatch(_Report(dead, name))), name))
 
 
+def report_ejections(policy: Balancer, bus: EventBus) -> None:
+    """Emit an event ``instance_ejected`` on *bus* for each ejection by *policy*, as :func:`report_transitions` does."""
+    name = INSTANCE_EJECTED
+    policy.watch(_Report(weakref.ref(bus, lambda dead: policy.unwatch(_Report(dead, name))), name))
+
+
 @dataclass(frozen=True, slots=True)
 class _Report:
     """Two of one bus and name are equal, so that saying it twice is no harm."""
@@ -113,7 +124,7 @@ class _Report:
     bus: weakref.ref[EventBus]
     name: str
 
-    def __call__(self, transition: Transition) -> None:
+    def __call__(self, happened: object) -> None:
         bus = self.bus()
         if bus is not None:
-            bus.emit(self.name, str(transition), transition)
+            bus.emit(self.name, str(happened), happened)

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from elanus.call import Call
     from elanus.service import Instance
 
-__all__ = ["Balancer", "Picker"]
+__all__ = ["Balancer", "Ejection", "Picker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ejection:
+    """A balancer has taken an instance out: it gets no calls for a while."""
+
+    instance: Instance
+    #: Why, in words.
+    reason: str
+    #: For how long.
+    seconds: float
+    #: Until when, on the monotonic clock.
+    until: float
+    #: How often it was, this time included, since it was last well for a while.
+    times: int = 1
+
+    def __str__(self) -> str:
+        again = f", {self.times} times now" if self.times > 1 else ""
+        return f"{self.instance} is ejected for {self.seconds:g} s{again}: {self.reason}"
 
 
 class Picker(ABC):
@@ -53,11 +73,14 @@ class Picker(ABC):
 class Balancer(ABC):
     """A way to spread calls. Pure: no clock, no I/O, no logging; chance only from a seed that can be given.
 
-    An instance of weight 0 or below gets no calls.
+    An instance of weight 0 or below gets no calls. One object may balance several clients; each of them hears of every
+    :class:`Ejection`.
     """
 
     #: The name users select it by.
     name: str
+
+    _watchers: tuple[Callable[[Ejection], None], ...] = ()
 
     @abstractmethod
     def picker(self, instances: Sequence[Instance], previous: Picker | None = None) -> Picker:
@@ -67,3 +90,19 @@ class Balancer(ABC):
         :param previous: the picker that it replaces, made by this balancer, for what was learned so far. It picks no
             more, and may still be told of attempts that have :meth:`~Picker.finished`.
         """
+
+    def watch(self, callback: Callable[[Ejection], None]) -> None:
+        """Call *callback* with every ejection, inside of :meth:`Picker.finished`: it must neither block nor raise. One
+        that is watching already is not called twice. A balancer that wraps another one passes this on to it.
+        """
+        if callback not in self._watchers:
+            self._watchers = (*self._watchers, callback)
+
+    def unwatch(self, callback: Callable[[Ejection], None]) -> None:
+        """Undo :meth:`watch`. Nothing happens when it was not watching."""
+        self._watchers = tuple(watcher for watcher in self._watchers if watcher != callback)
+
+    def ejecting(self, ejection: Ejection) -> None:
+        """For implementations that eject: tell whoever watches. Call it when the instance is out."""
+        for watcher in self._watchers:
+            watcher(ejection)

@@ -36,7 +36,7 @@ class _NobodyPicker(Picker):
 class LatencyBalancer(Balancer):
     """The faster and less loaded of two instances by chance and weight; those that fail much are ejected for a while.
 
-    :param on_ejection: called with an :class:`~elanus_balancer_latency.fleet.Ejection` for each; it must be quick, and
+    :param on_ejection: called with an :class:`~elanus.contracts.balancer.Ejection` for each; it must be quick, and
         must not raise.
     :param options: the fields of :class:`~elanus_balancer_latency.settings.LatencySettings`.
     :raises ConfigError: an option that does not exist, or that has a wrong value.
@@ -46,7 +46,8 @@ class LatencyBalancer(Balancer):
 
     def __init__(self, *, on_ejection: OnEjection | None = None, **options: object) -> None:
         self._settings = read_settings(LatencySettings, "balancer 'latency'", options)
-        self._on_ejection = on_ejection
+        if on_ejection is not None:
+            self.watch(on_ejection)
         self._random = Random(self._settings.seed)
         self._fleets: WeakSet[Fleet] = WeakSet()
 
@@ -63,7 +64,7 @@ class LatencyBalancer(Balancer):
         if isinstance(previous, LatencyPicker | _NobodyPicker):
             fleet = previous.fleet
         else:
-            fleet = Fleet(self._settings, self._on_ejection)
+            fleet = Fleet(self._settings, self.ejecting)
             self._fleets.add(fleet)
         able = [instance for instance in instances if instance.weight > 0]
         if not able:

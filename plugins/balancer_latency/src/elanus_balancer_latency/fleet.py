@@ -9,36 +9,19 @@ from dataclasses import dataclass
 from math import exp, inf
 from typing import TYPE_CHECKING, TypeAlias
 
+from elanus.contracts.balancer import Ejection
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from elanus.service import Instance
     from elanus_balancer_latency.settings import LatencySettings
 
-__all__ = ["Ejection", "Fleet", "InstanceState", "Node", "OnEjection"]
+__all__ = ["Fleet", "InstanceState", "Node", "OnEjection"]
 
 #: The least share of its weight that an instance has in its slow start.
 _LEAST_SHARE = 0.05
 _PLURALS = {"failure": "failures", "failure or slow call": "failures or slow calls"}
-
-
-@dataclass(frozen=True, slots=True)
-class Ejection:
-    """An instance was ejected: it gets no calls for a while."""
-
-    instance: Instance
-    #: Why, in words.
-    reason: str
-    #: For how long.
-    seconds: float
-    #: Until when, on the monotonic clock.
-    until: float
-    #: How often it was, this time included, since it was last well for a while.
-    times: int
-
-    def __str__(self) -> str:
-        again = f", {self.times} times now" if self.times > 1 else ""
-        return f"{self.instance} is ejected for {self.seconds:g} s{again}: {self.reason}"
 
 
 OnEjection: TypeAlias = "Callable[[Ejection], None]"
@@ -106,7 +89,7 @@ class Fleet:
     :param on_ejection: called for each ejection.
     """
 
-    def __init__(self, settings: LatencySettings, on_ejection: OnEjection | None) -> None:
+    def __init__(self, settings: LatencySettings, on_ejection: OnEjection) -> None:
         self._settings = settings
         self._on_ejection = on_ejection
         self.nodes: dict[str, Node] = {}
@@ -188,6 +171,16 @@ class Fleet:
         if self.samples and elapsed > self.expected(node, now):
             node.latency, node.stamp = elapsed, now
 
+    def record_refused(self, node: Node, elapsed: float, now: float) -> None:
+        """*node* has refused a call, after *elapsed* seconds, since it has too much to do: it is loaded, and well.
+
+        It answered fast and is not: what is expected of it rises by one usual call, to what a failure costs at most.
+        """
+        if self.samples:
+            expected = self.expected(node, now)
+            loaded = min(expected + self.usual, self._settings.penalty * self.usual)
+            node.latency, node.stamp = max(expected, loaded, elapsed), now
+
     def _learn_typical(self, node: Node, elapsed: float, now: float) -> None:
         """Plain means at first, then ones that forget as the instances' own do."""
         self.samples += 1
@@ -240,8 +233,7 @@ class Fleet:
         node.failures = node.calls = 0
         node.failure_share = 0.0
         self._ejected.append(node)
-        if self._on_ejection is not None:
-            self._on_ejection(Ejection(node.instance, reason, seconds, node.ejected_until, node.ejections))
+        self._on_ejection(Ejection(node.instance, reason, seconds, node.ejected_until, node.ejections))
 
     def ejected(self, now: float) -> Sequence[Node]:
         """Those who are ejected at *now*."""

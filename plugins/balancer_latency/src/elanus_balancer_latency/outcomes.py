@@ -8,6 +8,7 @@ from elanus.errors import (
     ApplicationError,
     CircuitOpenError,
     ElanusError,
+    LimitExceededError,
     RemoteError,
     RemoteProtocolError,
     RpcCancelledError,
@@ -34,6 +35,8 @@ class Verdict(enum.Enum):
 
     SUCCESS = "success"
     FAILURE = "failure"
+    #: Refused by the limiter of the instance: it is well, and has too much to do.
+    REFUSED = "refused"
     #: Ended from outside, by the caller or by another attempt that was faster.
     CANCELLED = "cancelled"
     #: It says nothing about the instance: the arguments could not be encoded, for instance.
@@ -45,6 +48,8 @@ def verdict_on(error: BaseException) -> Verdict:
 
     A business status and an exception that the IDL declares are answers, and so successes.
     """
+    if isinstance(error, ApplicationError) and error.refused and error.phase == LimitExceededError.phase:
+        return Verdict.REFUSED  # not so what its breaker refuses: there the handler fails
     if isinstance(error, _FAILURES):
         return Verdict.FAILURE
     if not isinstance(error, Exception):

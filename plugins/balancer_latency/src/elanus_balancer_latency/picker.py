@@ -125,6 +125,8 @@ class LatencyPicker(Picker):
         verdict = Verdict.SUCCESS if error is None else verdict_on(error)
         if verdict is Verdict.CANCELLED:
             self.fleet.record_at_least(node, elapsed, now)
+        elif verdict is Verdict.REFUSED:
+            self.fleet.record_refused(node, elapsed, now)
         elif verdict is not Verdict.NONE:
             self.fleet.record(node, verdict is Verdict.FAILURE, elapsed, now)
 

@@ -13,8 +13,9 @@ from elanus_balancer_locality.settings import LocalitySettings, levels_of
 from elanus_balancer_locality.tiers import Tiers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from elanus.contracts.balancer import Ejection
     from elanus.service import Instance
 
 __all__ = ["LocalityBalancer"]
@@ -42,6 +43,12 @@ class LocalityBalancer(Balancer):
         tiers = self._tiers(able, None if before is None else before.tiers)
         tag_sets = {} if before is None else before.replaceable_tag_sets()
         return picker_class(tiers)(able, self._settings, self._random, self._tiers, tiers, tag_sets)
+
+    def watch(self, callback: Callable[[Ejection], None]) -> None:
+        self._inner.watch(callback)
+
+    def unwatch(self, callback: Callable[[Ejection], None]) -> None:
+        self._inner.unwatch(callback)
 
     def _tiers(self, instances: Sequence[Instance], previous: Tiers | None) -> Tiers:
         return Tiers(instances, self._inner, self._levels, self._settings, previous)

@@ -43,7 +43,7 @@ _CALL = "simulated call"
 _GARBAGE = 200_000
 #: What can be chosen with a seed, and the kind of plugin that offers it.
 _SEEDED = {"balancer": "balancer", "retrier": "retrier", "service_breaker": "breaker", "instance_breaker": "breaker"}
-_EVENTS = ("service_cb", "instance_cb", "discovery_change")
+_EVENTS = ("service_cb", "instance_cb", "instance_ejected", "discovery_change")
 
 
 def simulate(
