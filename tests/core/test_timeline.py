@@ -29,7 +29,7 @@ from elanus.timeline import (
     written_phases,
 )
 
-from .governance.policies import Always, Hedges
+from .policies import Always, Hedges
 from .store import Store, idl, started
 
 if TYPE_CHECKING:

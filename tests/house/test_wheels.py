@@ -28,9 +28,18 @@ pytestmark = [pytest.mark.wheels, pytest.mark.timeout(900)]
 UV = Path(sys.executable).parent / "uv"
 #: What runs the tests, in the versions that the workspace has pinned.
 TOOLS = {"hypothesis", "pytest", "pytest-asyncio", "pytest-timeout"}
-#: Tests of core that are about core together with plugins: the defaults, and the one that needs no server.
-WITH_PLUGINS = ("tests/core/cli",)
-PLUGINS_BESIDE_DEFAULTS = ("elanus-registry-file",)
+#: Tests of core that are about core together with plugins: the defaults, and those that these tests name.
+WITH_PLUGINS = ("tests/core/cli", "tests/core/governance", "tests/core/testing/test_simulation_scenarios.py")
+PLUGINS_BESIDE_DEFAULTS = (
+    "elanus-balancer-latency",
+    "elanus-breaker-window",
+    "elanus-config-file",
+    "elanus-limiter-adaptive",
+    "elanus-limiter-token",
+    "elanus-registry-etcd",
+    "elanus-registry-file",
+    "elanus-retrier-budget",
+)
 
 
 @dataclass(frozen=True)
@@ -138,12 +147,16 @@ def checkout(stand: Stand, folder: Path) -> Path:
     shutil.copy(ROOT / "pyproject.toml", place)
     for tests in stand.tests:
         for parent in reversed(Path(tests).parents):
-            for name in ("__init__.py", "conftest.py", "README.md"):
-                if (ROOT / parent / name).exists():
+            for above in (ROOT / parent).glob("*"):
+                shared = above.name == "README.md" or (above.suffix == ".py" and not above.name.startswith("test_"))
+                if shared:
                     (place / parent).mkdir(parents=True, exist_ok=True)
-                    shutil.copy(ROOT / parent / name, place / parent)
+                    shutil.copy(above, place / parent)
         ignore = shutil.ignore_patterns("__pycache__", *(Path(other).name for other in stand.without))
-        shutil.copytree(ROOT / tests, place / tests, ignore=ignore)
+        if (ROOT / tests).is_dir():
+            shutil.copytree(ROOT / tests, place / tests, ignore=ignore)
+        else:
+            shutil.copy(ROOT / tests, place / tests)
     return place
 
 

@@ -13,10 +13,10 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.core.policies import Always, OpenBreaker, Refuses
+
 import elanus
 from elanus.testing import FaultProxy
-
-from .policies import Always, OpenBreaker, Refuses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

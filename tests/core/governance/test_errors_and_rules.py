@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.core.policies import Always
 
 import elanus
 from elanus.contracts.breaker import Outcome
 from elanus.testing import InTurn, JsonCodec, MemoryTransport, connected
 
 from .cancelling import CountedBreaker
-from .policies import Always
 
 if TYPE_CHECKING:
     from collections.abc import Callable

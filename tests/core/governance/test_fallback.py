@@ -7,13 +7,12 @@ import gc
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from tests.core.policies import Always, OpenBreaker
 
 import elanus
 from elanus.contracts.tracer import Tracer
 from elanus.errors import NoInstanceError
 from elanus.testing import JsonCodec, connected, run_virtual
-
-from .policies import Always, OpenBreaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
