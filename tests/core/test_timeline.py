@@ -82,7 +82,7 @@ def test_a_table_has_milliseconds_bars_attempts_and_decisions() -> None:
     first = Attempt(0, "first", 5.0, 5.06, "10.0.0.1:1", "ConnectionLostError [wait]: reset")
     second = Attempt(1, "retry", 5.1, 5.3, "10.0.0.2:2", "ok")
     timeline = Timeline(marks, [first, Verdict(5.06, 0, "tried again after 40 ms"), second], 5.3, second)
-    assert timeline.table() == [
+    assert timeline.table().split("\n") == [
         "took 300.00 ms",
         "  earlier attempts     100.00  ##########",
         "  pick                 100.00  ##########",
@@ -100,7 +100,7 @@ def test_a_table_has_milliseconds_bars_attempts_and_decisions() -> None:
 def test_what_still_runs_has_no_end() -> None:
     call = make_call()
     call.fork(1)
-    line = call.history().table()[-1]
+    line = call.history().table().splitlines()[-1]
     assert line.endswith("to        -  no instance: still runs")
     assert [each.elapsed is None for each in call.attempts] == [True, True], "the first one runs on the call itself"
 
@@ -217,7 +217,7 @@ def test_a_server_tells_its_part_to_who_asks() -> None:
             result = await asking.invoke("get", 2.0)
             assert [(name, seconds) for name, seconds in result.timeline.server if seconds] == [("handler", 2.0)]
             assert result.timeline.network == 0.0
-            assert "of wait, as the server says" in result.timeline.table()
+            assert "of the 2000.00 of write and wait, as the server says" in result.timeline.table()
             silent = await client.invoke("get", 2.0)
             assert (silent.timeline.server, silent.timeline.network) == ((), None)
             assert SERVER_TIMELINE not in silent.metadata
@@ -229,6 +229,28 @@ def test_what_is_not_told_by_the_server_is_the_network() -> None:
     marks = [(Event.START, 0.0), (Event.WRITTEN, 1.0), (Event.ANSWERED, 4.0)]
     server = [Phase("queue", 0.5), Phase("handler", 1.5)]
     assert Timeline(marks, [], 4.0, Attempt(0, "first", 0.0), server).network == 1.0
+
+
+def test_a_server_may_have_answered_before_the_write_returns() -> None:
+    marks = [(Event.START, 0.0), (Event.ENCODED, 1.0), (Event.WRITTEN, 3.5), (Event.ANSWERED, 4.0)]
+    server = [Phase("queue", 0.5), Phase("handler", 1.5), Phase("finish", 0.0)]
+    timeline = Timeline(marks, [], 4.0, Attempt(0, "first", 0.0), server)
+    assert timeline.network == 1.0
+    assert timeline.table().splitlines()[4:8] == [
+        "of the 3000.00 of write and wait, as the server says",
+        "  queue                500.00",
+        "  handler             1500.00",
+        "  network             1000.00",
+    ]
+
+
+def test_what_a_server_tells_of_more_than_there_was_is_not_shown() -> None:
+    marks = [(Event.START, 0.0), (Event.WRITTEN, 1.0), (Event.ANSWERED, 4.0)]
+    timeline = Timeline(marks, [], 4.0, Attempt(0, "first", 0.0), [Phase("handler", 3.5)])
+    assert timeline.network is None
+    table = timeline.table()
+    assert "the server tells of more than the 3000.00 of write and wait, which cannot be" in table
+    assert "handler" not in table
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ class ElanusError(Exception):
         ]
         lines = [type(self).__name__, *(f"  {name:<16} {value}" for name, value in known if value)]
         if self.timeline is not None:
-            lines += self.timeline.table()
+            lines.append(self.timeline.table())
         return "\n".join(lines)
 
     def _fate(self) -> str:
@@ -455,9 +455,9 @@ class ApplicationError(RemoteError):
     def refused(self) -> bool:
         """Whether a limiter or a breaker of the server refused the request, so that its handler did not run.
 
-        The server is well enough to say so, and another attempt there would add to what it has too much of. Told by
-        code 6 and Kitex's texts (``pkg/kerrors``): ``request over limit``, and ``forbidden by circuitbreaker``; ``phase``
-        is ``"limit"`` or ``"breaker"``. Not so when a handler passes on what a service behind it had refused.
+        The server is well enough to say so, and another attempt there would add to what it has too much of. It is told
+        by code 6 and Kitex's texts (``pkg/kerrors``), ``request over limit`` and ``forbidden by circuitbreaker``;
+        ``phase`` is ``"limit"`` or ``"breaker"``. Not so when a handler passes on what a service behind it had refused.
         """
         text = self.message
         return self.code == self.INTERNAL_ERROR and text.startswith(_REFUSED) and not text.endswith(_BY_HANDLER)

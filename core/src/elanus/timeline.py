@@ -157,7 +157,8 @@ class Timeline:
     journal: Sequence[Attempt | Verdict]
     until: float
     last: Attempt
-    #: The server's own phases, within ``wait``; empty unless the call asked for them (:data:`SERVER_TIMELINE`).
+    #: The server's own phases, within ``write`` and ``wait``; empty unless the call asked for them
+    #: (:data:`SERVER_TIMELINE`).
     server: Sequence[Phase] = ()
 
     @property
@@ -191,17 +192,27 @@ class Timeline:
 
     @property
     def network(self) -> float | None:
-        """Seconds of ``wait`` that the server knows nothing of; ``None`` when it did not tell its part."""
+        """Seconds of ``write`` and ``wait`` that the server knows nothing of; ``None`` when it tells nothing, or more
+        than there was.
+
+        A request can be at its server, and answered, before the system lets this side go on from its write.
+        """
         if not self.server:
             return None
-        return max(0.0, self.seconds("wait") - sum(seconds for _, seconds in self.server))
+        rest = self._out - sum(seconds for _, seconds in self.server)
+        return max(0.0, rest) if rest >= -_LEAST else None
+
+    @property
+    def _out(self) -> float:
+        """Seconds from the beginning of the write to the first bytes of the reply."""
+        return self.seconds("write") + self.seconds("wait")
 
     def seconds(self, phase: str) -> float:
         """The seconds of all stretches of that name; 0 when there was none."""
         return sum(each.seconds for each in self.phases if each.name == phase)
 
-    def table(self) -> list[str]:
-        """Lines for people: phases with a bar for their share, attempts, and decisions; times in milliseconds.
+    def table(self) -> str:
+        """A text of several lines for people: phases with a bar for their share, attempts, and decisions; times in ms.
 
         Phases of less than 5 microseconds are left out.
         """
@@ -213,9 +224,7 @@ class Timeline:
             if seconds >= _LEAST
         ]
         if self.server:
-            parts = [*self.server, Phase("network", self.network or 0.0)]
-            lines.append("of wait, as the server says")
-            lines += [f"  {name:<16} {_ms(seconds):>10}" for name, seconds in parts]
+            lines += self._servers_part()
         attempts = self.attempts
         lines.append(f"{len(attempts)} attempt{'s' if len(attempts) != 1 else ''}")
         lines += [
@@ -227,7 +236,17 @@ class Timeline:
         if verdicts:
             lines.append("decisions")
             lines += [f"  at {_ms(at):>8}, attempt {attempt}: {text}" for at, attempt, text in verdicts]
-        return lines
+        return "\n".join(lines)
+
+    def _servers_part(self) -> list[str]:
+        network = self.network
+        if network is None:
+            return [f"the server tells of more than the {_ms(self._out)} of write and wait, which cannot be"]
+        parts = [each for each in (*self.server, Phase("network", network)) if each.seconds >= _LEAST]
+        return [
+            f"of the {_ms(self._out)} of write and wait, as the server says",
+            *(f"  {name:<16} {_ms(seconds):>10}" for name, seconds in parts),
+        ]
 
 
 def _ms(seconds: float | None) -> str:

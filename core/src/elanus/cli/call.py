@@ -197,7 +197,7 @@ def _succeeded(request: _Request, result: Result) -> None:
         err=True,
     )
     if request.explain:
-        click.echo("\n".join(result.timeline.table()), err=True)
+        click.echo(result.timeline.table(), err=True)
 
 
 def _failed(request: _Request, kind: str, value: Any, failure: ElanusError | str, code: int) -> NoReturn:
