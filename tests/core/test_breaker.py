@@ -13,6 +13,7 @@ import pytest
 import elanus
 from elanus.call import Event
 from elanus.contracts.breaker import Breaker, Counts, Outcome, State, Transition
+from elanus.contracts.limiter import Limiter, Refusal
 from elanus.events import EventBus, report_transitions
 from elanus.middlewares.breaker import INSTANCE, SERVER, SERVICE, breaker
 from elanus.middlewares.outcomes import instance_outcome, server_outcome, service_outcome
@@ -119,6 +120,30 @@ def test_what_cannot_be_encoded_is_no_word_on_the_service() -> None:
     assert server_outcome(_call(), error) is IGNORED, "the client's fault"
     error.phase = "encode"
     assert server_outcome(_call(), error) is FAILURE, "the handler's reply does not fit"
+
+
+@pytest.mark.parametrize("text", ["request over limit: too many", "forbidden by circuitbreaker: service circuitbreak"])
+def test_what_the_server_refuses_is_no_word_on_the_service(text: str) -> None:
+    assert service_outcome(_call(), elanus.ApplicationError(6, text)) is IGNORED
+    assert service_outcome(_call(), elanus.ApplicationError(6, f"{text} [biz error]")) is FAILURE, "a handler said so"
+
+
+async def test_a_limiter_of_the_server_opens_no_breaker_of_its_clients() -> None:
+    class Full(Limiter):
+        name = "full"
+
+        def acquire(self, call: Call, now: float) -> Refusal | None:
+            return Refusal("full", 1, "too many")
+
+        def release(self, *ended: Any) -> None: ...
+
+    service = Told()
+    server = elanus.Server(limiter=Full())
+    async with connected(idl.Store, Store(), server=server, service_breaker=service) as client:
+        with pytest.raises(elanus.ApplicationError) as raised:
+            await client.get("k")
+    assert raised.value.refused
+    assert service.outcomes == [IGNORED]
 
 
 def test_no_instance_was_picked_in_time() -> None:

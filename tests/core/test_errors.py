@@ -50,6 +50,7 @@ SAMPLES = [
     RpcTimeoutError(0.25, limit="attempt_timeout"),
     RpcCancelledError("the caller waits no longer"),
     ApplicationError(6, "biz error: it broke"),
+    ApplicationError(6, "request over limit: too many calls"),
     BizStatusError(404, "no such key", {"key": "x"}),
 ]
 
@@ -71,6 +72,30 @@ def test_notes_survive_too() -> None:
     error = RpcTimeoutError(1.0)
     error.add_note("not tried again: no budget")
     assert pickle.loads(pickle.dumps(error)).__notes__ == ["not tried again: no budget"]
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "phase"),
+    [
+        (6, "request over limit: too many calls", "limit"),
+        (6, "request over limit", "limit"),
+        (6, "forbidden by circuitbreaker: service circuitbreak", "breaker"),
+        (6, "request forbidden: not you", ""),
+        (6, "biz error: request over limit", ""),
+        (6, "request over limit: of a service behind it [biz error]", ""),
+        (0, "request over limit", ""),
+        (1001, "request over limit", ""),
+    ],
+)
+def test_a_refusal_by_the_server_is_known_as_soon_as_it_is_read(code: int, text: str, phase: str) -> None:
+    error = ApplicationError(code, text)
+    assert error.refused == bool(phase)
+    assert error.phase == (phase or "handler")
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.refused, again.phase) == (error.refused, error.phase)
+    assert bool(located(error, "a:1").hint) or not phase
+    assert ("its handler did not run" in error.explain()) == error.refused
+    assert ("may have reached the server" in error.explain()) != error.refused
 
 
 def test_every_class_of_the_tree_is_exported_by_the_facade() -> None:

@@ -42,6 +42,13 @@ def test_what_counts_as_what(name: str, said: tuple[str, str]) -> None:
     assert (service_outcome(call, error).value, server_outcome(call, error).value) == said
 
 
+def test_what_a_server_refuses_has_a_row_of_its_own() -> None:
+    (row,) = (row for row in tables(sections(_PAGE)["What counts as what"])[0] if "`refused`" in row[0])
+    error = errors.ApplicationError(6, "request over limit")
+    assert error.refused
+    assert row[1:] == [service_outcome(make_call(), error).value, ""]
+
+
 def test_every_class_of_errors_has_its_row() -> None:
     rows = tables(sections(_PAGE)["What counts as what"])[0]
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}

@@ -81,13 +81,30 @@ def test_an_address_that_nobody_answers_is_ejected_and_costs_no_call() -> None:
             addresses = ["memory:1", "memory:2", "memory:9"]
             balancer = LatencyBalancer(seed=1, on_ejection=told.append)
             async with elanus.Client(idl.Shop, addresses, transport=transport, balancer=balancer) as client:
-                return await calls(client, 6_000)
+                counts = await calls(client, 6_000)
+                happened = [one for one in reversed(client.events.recent()) if one.name == "instance_ejected"]
+                assert [one.value for one in happened] == told
+                assert [one.detail for one in happened] == [str(ejection) for ejection in told]
+                return counts
 
     counts = run_virtual(scenario())
     assert set(counts) == {"memory:1", "memory:2"}, "whoever met it first was sent elsewhere"
     assert {str(ejection.instance) for ejection in told} == {"memory:9"}
     assert [ejection.seconds for ejection in told][:1] == [30.0]
     assert all("5 failures in a row" in str(ejection) for ejection in told)
+
+
+def test_a_balancer_that_was_named_tells_of_ejections_too() -> None:
+    async def scenario() -> list[Any]:
+        async with fleet({"memory:1": 0.01}) as transport:
+            addresses, balancer = ["memory:1", "memory:9"], ("latency", {"seed": 1, "failures": 1})
+            async with elanus.Client(idl.Shop, addresses, transport=transport, balancer=balancer) as client:
+                await calls(client, 20)
+                return [one for one in client.events.recent() if one.name == "instance_ejected"]
+
+    (happened,) = run_virtual(scenario())
+    assert happened.detail == "memory:9 is ejected for 30 s: 1 failure in a row"
+    assert (happened.value.seconds, happened.value.reason) == (30.0, "1 failure in a row")
 
 
 def test_a_server_that_fails_at_once_does_not_draw_all_calls() -> None:

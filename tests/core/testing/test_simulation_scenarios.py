@@ -72,6 +72,16 @@ def test_what_matters_less_is_shed_first() -> None:
     assert other.succeeded / other.calls < 0.5
 
 
+@pytest.mark.parametrize("load", ["1.2 x", "2 x"])
+def test_policies_that_meet_make_no_outage_of_an_overload(load: str) -> None:
+    turns, together = run("together", f"{load}, weighted"), run("together", f"{load}, together")
+    assert together.goodput > 0.8 * 2_000  # what the servers can do
+    assert together.goodput > 0.97 * turns.goodput
+    assert together.refused > 0
+    assert not together.events_named("service_cb")
+    assert not together.events_named("instance_ejected")
+
+
 def test_a_fleet_runs() -> None:
     """The large one, in small."""
     report = fleet(200, 20_000)(1)

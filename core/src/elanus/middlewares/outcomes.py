@@ -52,7 +52,7 @@ def service_outcome(call: Call, error: BaseException) -> Outcome:
     if isinstance(error, BizStatusError):
         return _SUCCESS
     if isinstance(error, ApplicationError) and error.refused:
-        # Kitex counts it. But then a fleet that sheds what is too much, and answers the rest, would get no calls at all.
+        # Kitex counts it. But then a fleet that sheds what is too much and answers the rest would get no calls at all.
         return _IGNORED
     if isinstance(error, ElanusError):
         return _FAILURE

@@ -137,6 +137,18 @@ def _priorities(limiter: Any) -> Run:
     return run
 
 
+def _together(load: float, balancer: str, *, policies: bool = True) -> Run:
+    """Ten servers that shed what is too much, under clients that have everything against failures."""
+
+    def run(seed: int) -> Report:
+        group = Group(10, latency=Exponential(0.020), workers=4, limiter="adaptive", server={})
+        clients: dict[str, Any] = {"service_breaker": "window", "retrier": "budget"} if policies else {}
+        arrivals = Poisson(load * 2 * _CAPACITY)
+        return simulate(group, arrivals, seconds=9, skip=3, seed=seed, balancer=balancer, timeout=0.5, **clients)
+
+    return run
+
+
 def fleet(instances: int, calls: int) -> Run:
     """A large fleet under a balancer that learns, with deadlines; one instance in a hundred is slow."""
 
@@ -188,6 +200,15 @@ SCENARIOS: Mapping[str, Scenario] = {
     "priorities": Scenario(
         "Twice what servers can do, a quarter of it important: which calls are shed",
         {"token": _priorities(_TOKEN), "adaptive": _priorities("adaptive")},
+    ),
+    "together": Scenario(
+        "More than ten servers with limiters can do: clients that only take turns, and with all policies at once",
+        {
+            "1.2 x, weighted": _together(1.2, "weighted", policies=False),
+            "1.2 x, together": _together(1.2, "latency"),
+            "2 x, weighted": _together(2, "weighted", policies=False),
+            "2 x, together": _together(2, "latency"),
+        },
     ),
     "fleet": Scenario(
         "10,000 instances, of which 100 are slow, and 10 million calls, balanced by latency",
