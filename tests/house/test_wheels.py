@@ -156,6 +156,7 @@ def checkout(stand: Stand, folder: Path) -> Path:
         if (ROOT / tests).is_dir():
             shutil.copytree(ROOT / tests, place / tests, ignore=ignore)
         else:
+            (place / tests).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / tests, place / tests)
     return place
 
