@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import elanus
-from elanus.contracts.balancer import Balancer, Picker
+from elanus.contracts.balancer import Balancer, Ejection, Picker
 from elanus.testing import InTurn, JsonCodec, MemoryDirectory, MemoryResolver, MemoryTransport, run_virtual
 from elanus_balancer_locality import LocalityBalancer
 
@@ -115,5 +115,41 @@ def test_every_pick_of_an_inner_picker_has_its_end() -> None:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             assert [count for picker in inner.made for count in picker.running.values() if count] == []
+
+    run_virtual(scenario())
+
+
+def test_ejections_by_the_inner_balancer_are_events_of_the_client() -> None:
+    class Ejecting(InTurn):
+        """Ejects, to say so, whatever has been called."""
+
+        def picker(self, instances: Sequence[elanus.Instance], previous: Picker | None = None) -> Picker:
+            inner, balancer = super().picker(instances, previous), self
+
+            class Telling(Picker):
+                def pick(
+                    self, call: elanus.Call, excluded: Container[elanus.Instance], now: float
+                ) -> elanus.Instance | None:
+                    return inner.pick(call, excluded, now)
+
+                def finished(
+                    self, instance: elanus.Instance, error: BaseException | None, elapsed: float, now: float
+                ) -> None:
+                    balancer.ejecting(Ejection(instance, "why not", 5.0, now + 5.0))
+
+            return Telling()
+
+    async def scenario() -> None:
+        inner = Ejecting()
+        async with client(LocalityBalancer(inner, prefer={"zone": "a"}), [*NEAR, *FAR]) as shop:
+            assert await called(shop, 1) == {"memory:a1": 1}
+            (happened,) = (one for one in shop.events.recent() if one.name == "instance_ejected")
+        assert happened.detail == "memory:a1 is ejected for 5 s: why not"
+        told: list[Ejection] = []
+        outer = LocalityBalancer(inner)
+        outer.watch(told.append)
+        outer.unwatch(told.append)
+        inner.ejecting(happened.value)
+        assert told == []
 
     run_virtual(scenario())
