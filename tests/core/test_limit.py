@@ -314,3 +314,84 @@ def _call() -> Call:
     call = make_call()
     call.peer = "10.0.0.1:5"
     return call
+
+
+class Buggy(Limiter):
+    """Fails where the test says."""
+
+    name = "buggy"
+
+    def __init__(self, **bugs: Any) -> None:
+        self.bugs = bugs
+        self.released = self.gone = 0
+
+    def _do(self, what: str) -> Any:
+        answer = self.bugs.get(what)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def admit(self, peer: str, now: float) -> Refusal | None:
+        return self._do("admit")  # type: ignore[no-any-return]
+
+    def left(self, peer: str, now: float) -> None:
+        self.gone += 1
+        self._do("left")
+
+    def acquire(self, call: Call, now: float) -> Refusal | None:
+        return self._do("acquire")  # type: ignore[no-any-return]
+
+    def release(self, call: Call, error: BaseException | None, elapsed: float, now: float) -> None:
+        self.released += 1
+        self._do("release")
+
+
+@pytest.mark.parametrize(
+    ("bugs", "doing", "released"),
+    [
+        ({"acquire": KeyError("tenant")}, "acquire", 0),
+        ({"acquire": "too many"}, "acquire", 0),
+        ({"release": KeyError("tenant")}, "release", 60),
+    ],
+)
+def test_a_bug_in_a_limiter_is_named_and_stops_no_call(
+    caplog: pytest.LogCaptureFixture, bugs: dict[str, Any], doing: str, released: int
+) -> None:
+    limiter = Buggy(**bugs)
+
+    async def scenario() -> None:
+        async with connected(idl.Store, Store(), server=elanus.Server(limiter=limiter)) as client:
+            for _ in range(30):
+                await client.get("k")
+            await asyncio.sleep(2.0)
+            for _ in range(30):
+                await client.get("k")
+
+    run_virtual(scenario())
+    assert limiter.released == released
+    first, second = [record for record in caplog.records if record.name == "elanus.server"]
+    assert first.levelname == "ERROR"
+    assert f"limiter 'buggy' ({__name__}.Buggy) failed in {doing}() for Store/get" in first.getMessage()
+    assert "29 times more" in second.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("bugs", "doing", "gone"),
+    [
+        ({"admit": ValueError("a bug")}, "admit", 0),
+        ({"admit": False}, "admit", 0),
+        ({"left": ValueError("a bug")}, "left", 1),
+    ],
+)
+async def test_a_bug_in_a_limiter_breaks_no_connection(
+    caplog: pytest.LogCaptureFixture, bugs: dict[str, Any], doing: str, gone: int
+) -> None:
+    limiter, line = Buggy(**bugs), LineTransport(b"ONE")
+    server = elanus.Server(limiter=limiter, transports=[line], drain_delay=0.0)
+    server.add_service(idl.Store, Store())
+    await server.start("127.0.0.1:0")
+    async with elanus.Client(idl.Store, server.address, transport=line, balancer=InTurn()) as client:
+        await client.get("k")
+    await server.stop()
+    assert limiter.gone == gone
+    assert f"limiter 'buggy' ({__name__}.Buggy) failed in {doing}() for 127.0.0.1:" in caplog.text

@@ -35,6 +35,9 @@ class Limiter(ABC):
 
     One object serves one server, and is used in its event loop only. Policy only: the hard
     :class:`~elanus.limits.Limits` of core stand by themselves, and are asked first.
+
+    What a method raises, or an answer that is neither ``None`` nor a :class:`Refusal`, is logged with the limiter's
+    name; the call or connection passes, and no ``release`` or ``left`` follows for it.
     """
 
     #: The name users select it by.
@@ -57,14 +60,18 @@ class Limiter(ABC):
         """Whether a call may run. After ``None`` exactly one :meth:`release` follows, cancelled calls included; after a
         refusal none.
 
-        :param call: before its decoding: ``call.arguments`` is empty, while method, caller, peer, metadata, headers and
-            deadline are known. Its first event, ``call.timeline[0][1]``, is the instant at which it was read.
+        :param call: before its decoding: ``call.arguments`` is empty, while method, caller, peer, metadata
+            (``.transient`` and ``.persistent``, mappings of texts), headers and deadline are known. Its
+            first event, ``call.timeline[0][1]``, is the instant at which it was read.
         :param now: seconds on the monotonic clock.
         """
 
     @abstractmethod
     def release(self, call: Call, error: BaseException | None, elapsed: float, now: float) -> None:
         """A call that was acquired has ended.
+
+        *call* is the same object, while middlewares behind may have changed what it says: metadata, headers, caller,
+        deadline and so on. Keep what you need of :meth:`acquire` for this, in a dict by call for instance.
 
         :param error: ``None`` is success, declared exceptions and business statuses included.
         :param elapsed: seconds since it was acquired.

@@ -16,6 +16,7 @@ from elanus.address import split_address
 from elanus.contracts.limiter import Refusal
 from elanus.contracts.transport import Sniff
 from elanus.errors import LimitExceededError, TransportError
+from elanus.faults import Faults
 from elanus.first_bytes import guess
 from elanus.net.tls import accept_tls, handshake_failure
 
@@ -54,6 +55,7 @@ class Listener:
         self._full = Refusal("limits.connections", most, "too many connections")
         #: Asked for each new connection; may be replaced at any time.
         self.limiter = limiter
+        self._faults = Faults("limiter", "elanus.server")
         self._server: asyncio.Server | None = None
         self._unix_path: str | None = None
         self._newcomers: set[_Newcomer] = set()
@@ -94,21 +96,44 @@ class Listener:
 
     def admit(self, newcomer: _Newcomer) -> bool:
         """Whether another connection may stay."""
-        newcomer.admitted_by = self.limiter
-        if self._refusal(newcomer.peer) is not None:
+        refusal, newcomer.admitted_by = self._refusal(newcomer.peer)
+        if refusal is not None:
             return False
         self._newcomers.add(newcomer)
         return True
 
-    def _refusal(self, peer: str) -> Refusal | None:
-        """Why there may be no other connection. Without a reason the limiter counts this one from now on."""
+    def _refusal(self, peer: str) -> tuple[Refusal | None, Limiter | None]:
+        """Why there may be no other connection; without a reason, the limiter that counts this one from now on."""
         if len(self._newcomers) + len(self.links) >= self._link_options.limits.connections:
             refusal: Refusal | None = self._full
+            limiter = None
         else:
-            refusal = None if self.limiter is None else self.limiter.admit(peer, monotonic())
+            refusal, limiter = self._ask(peer)
         if refusal is not None:
             self._refusals.connection(refusal, peer)
-        return refusal
+        return refusal, limiter
+
+    def _ask(self, peer: str) -> tuple[Refusal | None, Limiter | None]:
+        """As :meth:`_refusal`, by the limiter's word alone. One with a bug keeps nobody out, and counts nobody."""
+        limiter = self.limiter
+        if limiter is None:
+            return None, None
+        try:
+            refusal = limiter.admit(peer, monotonic())
+            if refusal is not None and not isinstance(refusal, Refusal):
+                raise TypeError(f"admit() returned {refusal!r:.80}, which is neither None nor a Refusal")
+        except Exception as fault:
+            self._faults.note(limiter, "admit", peer, fault, "the connection stays, and left() will not follow")
+            return None, None
+        return refusal, limiter
+
+    def _tell_left(self, limiter: Limiter | None, peer: str) -> None:
+        if limiter is None:
+            return
+        try:
+            limiter.left(peer, monotonic())
+        except Exception as fault:
+            self._faults.note(limiter, "left", peer, fault, "the connection is gone")
 
     def sniff(self, newcomer: _Newcomer, head: bytes) -> bool:
         """Hand the connection over if a transport says YES to *head*; ``False`` if none ever will."""
@@ -127,7 +152,7 @@ class Listener:
         try:
             link = transport.serve(newcomer.leave(), head, self._dispatcher, self._link_options)
         except BaseException:
-            _tell_left(limiter, peer)
+            self._tell_left(limiter, peer)
             raise
         self._keep(link, peer, limiter)
 
@@ -136,8 +161,7 @@ class Listener:
 
         :raises LimitExceededError: there may be no other connection.
         """
-        limiter = self.limiter
-        refusal = self._refusal(link.peer)
+        refusal, limiter = self._refusal(link.peer)
         if refusal is not None:
             raise LimitExceededError(refusal.text, limit=refusal.limit, value=refusal.value)
         self._keep(link, link.peer, limiter)
@@ -145,7 +169,7 @@ class Listener:
     def _keep(self, link: ServerLink, peer: str, limiter: Limiter | None) -> None:
         def gone(_: asyncio.Future[None]) -> None:
             self.links.discard(link)
-            _tell_left(limiter, peer)
+            self._tell_left(limiter, peer)
 
         self.links.add(link)
         link.closed.add_done_callback(gone)
@@ -156,7 +180,7 @@ class Listener:
         """A connection has ended before it showed what it speaks."""
         if newcomer in self._newcomers:
             self._newcomers.discard(newcomer)
-            _tell_left(newcomer.admitted_by, newcomer.peer)
+            self._tell_left(newcomer.admitted_by, newcomer.peer)
 
     @property
     def names(self) -> str:
@@ -306,11 +330,6 @@ class _Newcomer(asyncio.Protocol):
         """End it without an answer, as Kitex does with what it does not know."""
         if self._wire is not None:
             self._wire.abort()
-
-
-def _tell_left(limiter: Limiter | None, peer: str) -> None:
-    if limiter is not None:
-        limiter.left(peer, monotonic())
 
 
 def _peer_name(wire: asyncio.Transport) -> str:

@@ -150,6 +150,18 @@ class LimiterSuite(Suite):
             assert limiter.acquire(call, now) is None
             limiter.release(call, error, 0.25, now + 0.25)
 
+    def test_what_a_middleware_changes_on_a_call_is_no_hindrance(self) -> None:
+        limiter, now = self.limiter(), _START
+        for number in range(200):
+            now += self.recovery
+            call = self.call(now, caller="before")
+            call.metadata = Metadata(transient={"tenant": "a"}, persistent={"elanus-priority": "high", "tenant": "a"})
+            assert limiter.acquire(call, now) is None, f"refused after {number} calls that are over"
+            call.metadata = Metadata() if number % 2 else Metadata(persistent={"tenant": "b"})
+            call.caller, call.peer, call.deadline = "after", "10.0.0.9:1", Deadline(now + 1.0)
+            call.headers = {}
+            limiter.release(call, None, 0.001, now + 0.001)
+
     def test_calls_may_end_in_any_order(self) -> None:
         limiter, chance, now = self.limiter(), Random(7), _START
         running: list[Call] = []
