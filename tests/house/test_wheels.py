@@ -29,7 +29,12 @@ UV = Path(sys.executable).parent / "uv"
 #: What runs the tests, in the versions that the workspace has pinned.
 TOOLS = {"hypothesis", "pytest", "pytest-asyncio", "pytest-timeout"}
 #: Tests of core that are about core together with plugins: the defaults, and those that these tests name.
-WITH_PLUGINS = ("tests/core/cli", "tests/core/governance", "tests/core/testing/test_simulation_scenarios.py")
+WITH_PLUGINS = (
+    "tests/core/cli",
+    "tests/core/governance",
+    "tests/core/net/test_accepting_tls.py",
+    "tests/core/testing/test_simulation_scenarios.py",
+)
 PLUGINS_BESIDE_DEFAULTS = (
     "elanus-balancer-latency",
     "elanus-breaker-window",
