@@ -375,6 +375,18 @@ async def test_a_stream_may_be_refused() -> None:
     assert service.outcomes == []
 
 
+async def test_a_breaker_may_tell_why_it_refuses() -> None:
+    class Telling(Told):
+        def why(self, key: str, now: float) -> str:
+            return f"{key} broke"
+
+    async with connected(idl.Store, Store(), service_breaker=Telling(refuse="/get")) as client:
+        with pytest.raises(elanus.CircuitOpenError) as raised:
+            await client.get("k")
+    assert raised.value.why == "/Store/get broke"
+    assert raised.value.cause_text() == "the circuit breaker of '/Store/get' is open (/Store/get broke)"
+
+
 # -- refusals -----------------------------------------------------------------------------------------------------
 
 

@@ -481,3 +481,27 @@ def test_the_text_of_an_error_tells_attempts_and_the_last_decision() -> None:
         "EchoService/echo at a:1 [wait]: the peer closed the connection; attempt 2, before it a:1 ConnectionLostError "
         "[wait]: the peer closed the connection; not tried again: 2 attempts are the limit. Look there"
     )
+
+
+def ended(*outcomes: tuple[str, elanus.ElanusError]) -> elanus.ElanusError:
+    """The last of these errors, of a call with one attempt for each; each comes with its instance."""
+    call = make_call()
+    for number, (instance, error) in enumerate(outcomes):
+        attempt = call.fork(number) if number else call
+        attempt.instance = Instance(instance)
+        attempt.end(error)
+        call.adopt(attempt)
+    error.locate(call)
+    error.timeline = call.history(error)
+    return error
+
+
+def test_attempts_that_ended_alike_are_told_once() -> None:
+    gone = elanus.ConnectionLostError("gone", hint="")
+    lost = elanus.ConnectionLostError("lost", hint="")
+    where = "EchoService/echo at a:1 [wait]"
+    assert str(ended(("a:1", gone), ("a:1", gone), ("a:1", gone))) == f"{where}: gone; 3 attempts, each ended so"
+    assert str(ended(("a:1", gone), ("a:1", gone), ("a:1", lost))) == (
+        f"{where}: lost; attempt 3, before it a:1 ConnectionLostError [wait]: gone (2 times)"
+    )
+    assert "; attempt 2, before it b:1 ConnectionLostError [wait]: gone" in str(ended(("b:1", gone), ("a:1", gone)))

@@ -129,10 +129,22 @@ class ElanusError(Exception):
 
     def _story(self) -> str:
         """How it came to this, where there was more than one attempt, or a policy decided that there is only one."""
-        earlier = list(self.attempts[:-1])
-        told = [f"{each.instance} {each.outcome}" for each in earlier[-_TOLD:]]
-        parts = [f"attempt {len(earlier) + 1}, before it {'; '.join(told)}"] if earlier else []
-        return "; ".join(part for part in (*parts, self._decision()) if part)
+        attempts = self.attempts
+        parts = (self._before(attempts) if len(attempts) > 1 else "", self._decision())
+        return "; ".join(part for part in parts if part)
+
+    def _before(self, attempts: Sequence[Attempt]) -> str:
+        """How earlier attempts ended; those that ended alike are told once."""
+        *earlier, last = attempts
+        same = f"{last.instance} {self.outcome_text()}"
+        times: dict[str, int] = {}
+        for each in earlier:
+            words = f"{each.instance} {each.outcome}"
+            times[words] = times.get(words, 0) + 1
+        if set(times) == {same}:
+            return f"{len(attempts)} attempts, each ended so"
+        told = [words if count == 1 else f"{words} ({count} times)" for words, count in times.items()]
+        return f"attempt {len(attempts)}, before it {'; '.join(told[-_TOLD:])}"
 
     def _decision(self) -> str:
         """What a policy decided last."""
@@ -264,15 +276,17 @@ class CircuitOpenError(RejectedError):
     """A breaker is open for this service, method or instance.
 
     :param key: what the breaker guards, for instance ``"127.0.0.1:8888"`` or ``"caller/callee/method"``.
+    :param why: since when, on what grounds and until when, as far as the breaker tells.
     """
 
     retryable = True
     phase = "breaker"
     hint = "Too many calls failed: see their errors. After its cooling time it lets some through again"
 
-    def __init__(self, key: str, *, instance: str | None = None) -> None:
-        super().__init__(f"the circuit breaker of {key!r} is open", instance=instance)
+    def __init__(self, key: str, *, instance: str | None = None, why: str = "") -> None:
+        super().__init__(f"the circuit breaker of {key!r} is open{why and f' ({why})'}", instance=instance)
         self.key = key
+        self.why = why
 
 
 class LimitExceededError(RejectedError):

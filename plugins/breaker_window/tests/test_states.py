@@ -290,3 +290,17 @@ def test_idle_keys_give_way_first_then_the_least_used_and_open_ones_last() -> No
     assert "idle" not in kept
     assert {"new", "used 13", "used 2"} <= kept
     assert "used 0" not in kept, "an eighth is made free at once"
+
+
+def test_why_it_refuses() -> None:
+    breaker = WindowBreaker()
+    assert breaker.why(KEY, T) == "", "it does not"
+    tell(breaker, SUCCESS, 50)
+    tell(breaker, FAILURE, 150)
+    assert state(breaker) is State.OPEN
+    counted = "150 of 200 calls had failed"
+    assert breaker.why(KEY, T + 2.1) == f"open 2.1 s after it opened, the next probe in 2.9 s; {counted}"
+    assert breaker.allow(KEY, T + 6)
+    assert breaker.why(KEY, T + 6.1) == f"half-open 6.1 s after it opened, the next probe in 0.1 s; {counted}"
+    breaker.record(KEY, FAILURE, 0.001, T + 6.05)
+    assert breaker.why(KEY, T + 7.05) == f"open 1.0 s after it opened, the next probe in 4.0 s; {counted}"

@@ -226,6 +226,26 @@ def test_what_was_never_sent_may_be_tried_again(error: Exception, idempotent: bo
     assert RetryOn().wanted(call, None, error) is isinstance(error, RpcTimeoutError), "Kitex: timeouts alone"
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionLostError("reset"), "the request was sent, and the IDL does not call EchoService/echo idempotent"),
+        (CircuitOpenError("a/b/c"), "a policy on this side refused it, and would refuse another attempt just so"),
+        (
+            ApplicationError(6, "request over limit: qps"),
+            "the server refused it, and another attempt would add to its load",
+        ),
+        (ApplicationError(6, "bug"), ""),
+        (KeyError("declared"), ""),
+    ],
+)
+def test_what_is_left_alone_says_why_where_one_would_ask(error: Exception, reason: str) -> None:
+    assert ended(begun(BudgetRetrier()), error=error) == Stop(reason)
+    assert ended(begun(alone(FailurePolicy())), error=error) is STOP, "Kitex says nothing"
+    mixed = alone(MixedPolicy(delay=0.1, on=RetryOn(unsent=True)))
+    assert ended(begun(mixed), error=error, running=1) == Stop(reason), "it decides, whoever runs"
+
+
 def test_the_policy_of_a_method_and_that_of_all_others() -> None:
     retrier = BudgetRetrier(FailurePolicy(), {"pay": None, "list": FailurePolicy(max_retry_times=0)}, budget=None)
     assert retrier.plan(make_call("find"), 1.0) is not None

@@ -121,6 +121,13 @@ class Breaker(ABC):
         :param elapsed: seconds since it was allowed. On a client a stream has ended, for a breaker, when it is open.
         """
 
+    def why(self, key: str, now: float) -> str:
+        """For people: why :meth:`allow` has just said ``False``, such as ``"open, the next probe in 2.1 s"``.
+
+        Part of the text of each refusal, so it is to be cheap. Empty, as here: nothing to tell.
+        """
+        return ""
+
     @abstractmethod
     def states(self) -> Mapping[str, State]:
         """The keys that are not closed. A key whose time to be probed has come stays open until the next call."""

@@ -83,7 +83,7 @@ def breaker(policy: Breaker, seat: Seat, *, streams: bool = False) -> Middleware
         async def endpoint(call: Call) -> Any:
             key, started = key_of(call), monotonic()
             if not allow(key, started):
-                raise CircuitOpenError(key, instance=None if call.instance is None else call.instance.address)
+                raise _refusal(policy, call, key, started)
             outcome = _IGNORED
             try:
                 reply = await next_endpoint(call)
@@ -99,7 +99,7 @@ def breaker(policy: Breaker, seat: Seat, *, streams: bool = False) -> Middleware
         async def stream_endpoint(call: Call) -> Any:
             key, started = key_of(call), monotonic()
             if not allow(key, started):
-                raise CircuitOpenError(key, instance=None if call.instance is None else call.instance.address)
+                raise _refusal(policy, call, key, started)
             creation = _Creation(policy, key, started)
             call.on_open = (*call.on_open, creation)
             outcome = _IGNORED
@@ -115,6 +115,12 @@ def breaker(policy: Breaker, seat: Seat, *, streams: bool = False) -> Middleware
         return stream_endpoint if streams and seat.creation_only else endpoint
 
     return middleware
+
+
+def _refusal(policy: Breaker, call: Call, key: str, now: float) -> CircuitOpenError:
+    """Why *call* does not go on."""
+    instance = None if call.instance is None else call.instance.address
+    return CircuitOpenError(key, instance=instance, why=policy.why(key, now))
 
 
 class _Creation:

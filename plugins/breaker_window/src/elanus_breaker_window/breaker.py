@@ -33,13 +33,26 @@ _ROUNDING = 1e-6
 class _Key:
     """What is known of one key."""
 
-    __slots__ = ("in_a_row", "opened", "probed", "rules", "slow_after", "stale", "state", "successes", "window")
+    __slots__ = (
+        "grounds",
+        "in_a_row",
+        "opened",
+        "probed",
+        "rules",
+        "slow_after",
+        "stale",
+        "state",
+        "successes",
+        "window",
+    )
 
     def __init__(self, rules: Rules, window: Window) -> None:
         self.window = window
         self.state = _CLOSED
         #: When it last opened, and until when calls are from before that.
         self.opened = self.stale = -inf
+        #: What it had counted then.
+        self.grounds = Counts()
         #: While it is half-open: when the last probe was let through.
         self.probed = -inf
         #: Of probes, in a row.
@@ -127,6 +140,18 @@ class WindowBreaker(Breaker):
         known.probed = now
         return True
 
+    def why(self, key: str, now: float) -> str:
+        known = self._keys.get(key)
+        if known is None or known.state is _CLOSED:
+            return ""
+        counts, rules = known.grounds, known.rules
+        half = known.state is _HALF_OPEN
+        state, due = (_HALF_OPEN, known.probed + rules.probe_every) if half else (_OPEN, known.opened + rules.cooling)
+        return (
+            f"{state} {now - known.opened:.1f} s after it opened, the next probe in {max(due - now, 0.0):.1f} s; "
+            f"{counts.failures + counts.timeouts} of {counts.samples} calls had failed"
+        )
+
     def record(self, key: str, outcome: Outcome, elapsed: float, now: float) -> None:
         if outcome is _IGNORED:
             return
@@ -181,7 +206,9 @@ class WindowBreaker(Breaker):
         before, known.state = known.state, after
         known.window.move(now)
         counts = known.counts()
-        if after is _CLOSED:
+        if after is _OPEN and before is _CLOSED:
+            known.grounds = counts
+        elif after is _CLOSED:
             known.window.clear()
             known.in_a_row = 0
         self.changed(Transition(key, before, after, counts, now))

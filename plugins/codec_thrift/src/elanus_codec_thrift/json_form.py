@@ -71,7 +71,7 @@ def read_struct(struct: Struct, plain: Any, path: tuple[str, ...] = ()) -> Any:
 def _check_whole(struct: Struct, value: Any, plain: Mapping[str, Any], path: tuple[str, ...]) -> None:
     for field in struct.fields:
         if field.required and getattr(value, field.name) is None:
-            raise CodecError(f"{struct.name} requires the field {field.name!r}", path=path)
+            raise CodecError(f"{struct.name}: the field {field.name!r} is required", path=path)
     if struct.form is Form.UNION and len(plain) > 1:
         raise CodecError(f"{struct.name} is a union, and {len(plain)} of its fields are given", path=path)
 
@@ -80,7 +80,7 @@ def _unknown(name: str, struct: Struct, path: tuple[str, ...]) -> CodecError:
     near = get_close_matches(name, struct.by_name, n=1, cutoff=0.5)
     known = ", ".join(struct.by_name) or "none"
     hint = f"Did you mean {near[0]!r}?" if near else f"Its fields are: {known}"
-    return CodecError(f"{struct.name} has no field {name!r}", path=(*path, name), hint=hint)
+    return CodecError(f"{name!r} is no field of {struct.name}", path=(*path, name), hint=hint)
 
 
 def read_value(type_: ThriftType, plain: Any, path: tuple[str, ...] = ()) -> Any:

@@ -140,14 +140,18 @@ class FailurePlan(_LanePlan):
         if error is None and lane.on.check is None:
             return STOP
         if not lane.on.wanted(attempt, reply, error):
-            return STOP
+            reason = lane.on.unwanted(attempt, error)
+            return Stop(reason) if reason else STOP
         policy = lane.policy
         assert isinstance(policy, FailurePolicy)
         reason = self._refusal(policy, now)
         if reason:
-            return Stop(reason)
+            return self._refused(reason, running)
         pause = policy.back_off.pause(self._count, lane.random)
         return Retry(pause) if pause else _AT_ONCE
+
+    def _refused(self, reason: str, running: int) -> Verdict:
+        return Stop(reason)
 
     def _refusal(self, policy: FailurePolicy, now: float) -> str:
         retried = self._count - 1
@@ -196,8 +200,5 @@ class MixedPlan(FailurePlan):
         assert isinstance(policy, MixedPolicy)
         return WAIT if self._refusal(policy, now) else _AT_ONCE  # its delay was pause enough
 
-    def ended(self, attempt: Call, reply: Any, error: Exception | None, running: int, now: float) -> Verdict:
-        verdict = super().ended(attempt, reply, error, running, now)
-        if running and isinstance(verdict, Stop) and verdict is not STOP:
-            return WAIT
-        return verdict
+    def _refused(self, reason: str, running: int) -> Verdict:
+        return WAIT if running else Stop(reason)

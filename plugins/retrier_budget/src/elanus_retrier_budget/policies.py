@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from elanus.errors import ConfigError, ElanusError, RejectedError, RpcTimeoutError
+from elanus.errors import ApplicationError, ConfigError, ElanusError, RejectedError, RpcTimeoutError
 from elanus_retrier_budget.back_off import NO_BACK_OFF, BackOff, ExponentialBackOff
 
 if TYPE_CHECKING:
@@ -61,6 +61,20 @@ class RetryOn:
             if self.unsent and _harmless(attempt, error):
                 return True
         return self.check is not None and bool(self.check(attempt, reply, error))
+
+    def unwanted(self, attempt: Call, error: Exception | None) -> str:
+        """Why an outcome that is not :meth:`wanted` is left alone, where one would ask; empty for errors of the
+        application, for replies, and for rules that are Kitex's, which is silent there.
+        """
+        if not self.unsent:
+            return ""
+        if isinstance(error, RejectedError):
+            return "a policy on this side refused it, and would refuse another attempt just so"
+        if isinstance(error, ApplicationError) and error.refused:
+            return "the server refused it, and another attempt would add to its load"
+        if isinstance(error, ElanusError) and error.retryable and error.sent:
+            return f"the request was sent, and the IDL does not call {attempt.method} idempotent"
+        return ""
 
 
 def _harmless(attempt: Call, error: Exception) -> bool:
