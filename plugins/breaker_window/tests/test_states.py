@@ -299,8 +299,8 @@ def test_why_it_refuses() -> None:
     tell(breaker, FAILURE, 150)
     assert state(breaker) is State.OPEN
     counted = "150 of 200 calls had failed"
-    assert breaker.why(KEY, T + 2.1) == f"open 2.1 s after it opened, the next probe in 2.9 s; {counted}"
+    assert breaker.why(KEY, T + 2.1) == f"it opened 2.1 s ago, next probe in 2.9 s; {counted}"
     assert breaker.allow(KEY, T + 6)
-    assert breaker.why(KEY, T + 6.1) == f"half-open 6.1 s after it opened, the next probe in 0.1 s; {counted}"
+    assert breaker.why(KEY, T + 6.1) == f"half-open, it opened 6.1 s ago, next probe in 0.1 s; {counted}"
     breaker.record(KEY, FAILURE, 0.001, T + 6.05)
-    assert breaker.why(KEY, T + 7.05) == f"open 1.0 s after it opened, the next probe in 4.0 s; {counted}"
+    assert breaker.why(KEY, T + 7.05) == f"it opened 1.0 s ago, next probe in 4.0 s; {counted}"

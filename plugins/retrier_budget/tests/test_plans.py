@@ -230,7 +230,7 @@ def test_what_was_never_sent_may_be_tried_again(error: Exception, idempotent: bo
     ("error", "reason"),
     [
         (ConnectionLostError("reset"), "the request was sent, and the IDL does not call EchoService/echo idempotent"),
-        (CircuitOpenError("a/b/c"), "a policy on this side refused it, and would refuse another attempt just so"),
+        (CircuitOpenError("a/b/c"), "it was refused on this side, as another attempt would be"),
         (
             ApplicationError(6, "request over limit: qps"),
             "the server refused it, and another attempt would add to its load",

@@ -122,7 +122,7 @@ class Breaker(ABC):
         """
 
     def why(self, key: str, now: float) -> str:
-        """For people: why :meth:`allow` has just said ``False``, such as ``"open, the next probe in 2.1 s"``.
+        """For people: why :meth:`allow` has just said ``False``, such as ``"next probe in 2.1 s"``.
 
         Part of the text of each refusal, so it is to be cheap. Empty, as here: nothing to tell.
         """

@@ -146,9 +146,10 @@ class WindowBreaker(Breaker):
             return ""
         counts, rules = known.grounds, known.rules
         half = known.state is _HALF_OPEN
-        state, due = (_HALF_OPEN, known.probed + rules.probe_every) if half else (_OPEN, known.opened + rules.cooling)
+        due = known.probed + rules.probe_every if half else known.opened + rules.cooling
         return (
-            f"{state} {now - known.opened:.1f} s after it opened, the next probe in {max(due - now, 0.0):.1f} s; "
+            f"{'half-open, ' if half else ''}it opened {now - known.opened:.1f} s ago, "
+            f"next probe in {max(due - now, 0.0):.1f} s; "
             f"{counts.failures + counts.timeouts} of {counts.samples} calls had failed"
         )
 

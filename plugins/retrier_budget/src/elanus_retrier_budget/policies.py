@@ -69,7 +69,7 @@ class RetryOn:
         if not self.unsent:
             return ""
         if isinstance(error, RejectedError):
-            return "a policy on this side refused it, and would refuse another attempt just so"
+            return "it was refused on this side, as another attempt would be"
         if isinstance(error, ApplicationError) and error.refused:
             return "the server refused it, and another attempt would add to its load"
         if isinstance(error, ElanusError) and error.retryable and error.sent:
