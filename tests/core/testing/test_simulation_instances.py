@@ -199,3 +199,15 @@ def test_a_refusal_is_the_servers_answer() -> None:
     assert {(type(error), str(error.args[0])) for error in errors} == {
         (ApplicationError, "request over limit: too many")
     }
+
+
+@pytest.mark.parametrize("given", [{"limiter": AtMost(1)}, {"server": {"limiter": AtMost(1)}}])
+def test_one_limiter_is_not_shared_by_several_servers(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="a group of 4 servers with one AtMost for all of them"):
+        Group(4, **given)
+
+
+def test_what_a_limiter_refuses_is_reported_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    report = simulate(Group(latency=1.0, limiter=AtMost(1)), Evenly(100), seconds=5, balancer=InTurn())
+    assert report.refused > 400
+    assert not [record for record in caplog.records if record.name == "elanus.server"]

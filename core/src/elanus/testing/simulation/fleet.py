@@ -7,6 +7,7 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from elanus.contracts.limiter import Limiter
 from elanus.errors import ApplicationError, ConfigError
 from elanus.service import DEFAULT_WEIGHT
 
@@ -86,8 +87,8 @@ class Group:
     :param joins: when discovery finds these instances first, in seconds from the start; *leaves*: and no more.
     :param cold: how slow each is after it has joined.
     :param faults: what is wrong with them, and when.
-    :param limiter: run a real :class:`elanus.Server` with this limiter in each: a name, a name with options, or an
-        object, which all of them share.
+    :param limiter: run a real :class:`elanus.Server` with this limiter in each: a name or a name with options, from
+        which each instance gets its own; or an object, for a group of one instance.
     :param server: run a real server in each, with these options, such as ``{"handler_timeout": 0.5}``. Deadlines and
         metadata reach it; a call that waits for a worker ends with its deadline.
     :param cancels: tell the instance when a caller waits no longer. TTHeader cannot, so this is off: the work is done
@@ -122,6 +123,13 @@ class Group:
             raise ConfigError(
                 f"a group with round_trip={self.round_trip}, errors={self.errors}",
                 hint="Give round_trip of at least 0 s, and errors as a share of 1",
+            )
+        limiter = self.server_options().get("limiter")
+        if self.count > 1 and isinstance(limiter, Limiter):
+            raise ConfigError(
+                f"a group of {self.count} servers with one {type(limiter).__name__} for all of them",
+                hint="A limiter serves one server. Give it by name, so that each gets its own, "
+                "or a group of one instance for each object",
             )
 
     @property

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import sys
+import threading
 import time
 from bisect import bisect
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate, count
@@ -31,7 +33,7 @@ from elanus.testing.simulation.served import Served
 from elanus.testing.simulation.wire import SimulatedResolver, SimulatedTransport, simulated_service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 
     from elanus.options import MethodOptions
 
@@ -103,6 +105,21 @@ def _apart(run: Callable[[], Report]) -> Report:
         return run()
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(run).result()
+
+
+@contextmanager
+def _overload_unlogged() -> Iterator[None]:
+    """Of what servers of this thread refuse no line is logged, which would be thousands: the report counts it."""
+    thread, log = threading.get_ident(), logging.getLogger("elanus.server")
+
+    def keep(record: logging.LogRecord) -> bool:
+        return record.thread != thread or record.module != "refusals" or record.levelno > logging.WARNING
+
+    log.addFilter(keep)
+    try:
+        yield
+    finally:
+        log.removeFilter(keep)
 
 
 class _Simulation:
@@ -220,7 +237,11 @@ class _Simulation:
         gc.freeze()
         gc.set_threshold(_GARBAGE, *thresholds[1:])
         try:
-            with asyncio.Runner(loop_factory=lambda: self._loop) as runner, elanus_reads(self._loop.time):
+            with (
+                asyncio.Runner(loop_factory=lambda: self._loop) as runner,
+                elanus_reads(self._loop.time),
+                _overload_unlogged(),
+            ):
                 runner.run(self._main())
                 steps = self._loop.steps
         finally:
