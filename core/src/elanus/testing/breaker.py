@@ -100,6 +100,14 @@ class BreakerSuite(Suite):
         assert breaker.states()[KEY] is State.OPEN
         assert not breaker.allow(KEY, now)
 
+    def test_what_it_tells_of_a_refusal_is_one_line_and_changes_nothing(self) -> None:
+        breaker = self.breaker()
+        now = self.opened(breaker)
+        assert not breaker.allow(KEY, now)
+        assert "\n" not in breaker.why(KEY, now)
+        assert not breaker.allow(KEY, now)
+        assert breaker.states()[KEY] is State.OPEN
+
     def test_timeouts_open_it(self) -> None:
         self.requires("timeouts")
         self.opened(self.breaker(), outcome=Outcome.TIMEOUT)
