@@ -233,7 +233,7 @@ def test_what_is_not_told_by_the_server_is_the_network() -> None:
 
 def test_a_server_may_have_answered_before_the_write_returns() -> None:
     marks = [(Event.START, 0.0), (Event.ENCODED, 1.0), (Event.WRITTEN, 3.5), (Event.ANSWERED, 4.0)]
-    server = [Phase("queue", 0.5), Phase("handler", 1.5), Phase("finish", 0.0)]
+    server = [Phase("queue", 0.5), Phase("handler", 1.5)]
     timeline = Timeline(marks, [], 4.0, Attempt(0, "first", 0.0), server)
     assert timeline.network == 1.0
     assert timeline.table().splitlines()[4:8] == [

@@ -242,10 +242,9 @@ class Timeline:
         network = self.network
         if network is None:
             return [f"the server tells of more than the {_ms(self._out)} of write and wait, which cannot be"]
-        parts = [each for each in (*self.server, Phase("network", network)) if each.seconds >= _LEAST]
         return [
             f"of the {_ms(self._out)} of write and wait, as the server says",
-            *(f"  {name:<16} {_ms(seconds):>10}" for name, seconds in parts),
+            *(f"  {name:<16} {_ms(seconds):>10}" for name, seconds in (*self.server, Phase("network", network))),
         ]
 
 
