@@ -206,6 +206,14 @@ def test_an_unknown_name_says_what_is_installed_and_what_to_install() -> None:
     assert raised.value.__cause__ is None
 
 
+def test_a_name_of_another_kind_says_which() -> None:
+    installed_plugins().activate(SimpleOffer("mine"))
+    with pytest.raises(PluginError) as raised:
+        installed_plugins().select("limiter", "mine")
+    assert "'mine' is offered as: balancer" in str(raised.value)
+    assert "pip install" not in str(raised.value)
+
+
 def test_a_suffix_that_nobody_loads_says_what_to_install() -> None:
     with pytest.raises(PluginError, match=r"no installed codec loads '\.thrift' files.*Install a codec for such files"):
         elanus.load("x.thrift")

@@ -15,7 +15,7 @@ from elanus.contracts.config import Setting
 from elanus.errors import ConfigError
 from elanus.limits import Limits
 from elanus.option_checks import nearest
-from elanus.options import PoolOptions, WarmUp
+from elanus.options import ClientOptions, PoolOptions, ServerOptions, WarmUp
 
 __all__ = ["in_words", "option_value", "placed"]
 
@@ -151,6 +151,17 @@ def in_words(annotation: object) -> str | None:
     return None if found is None else found[1]
 
 
+def _table_of(name: str) -> str:
+    """The hint for an option *name* that another table takes; empty if none does."""
+    tables = {"[client]": ClientOptions, "[server]": ServerOptions}
+    taking = [
+        table
+        for table, cls in tables.items()
+        if any(item.name == name and str(item.type) in _READERS for item in fields(cls))
+    ]
+    return f"It is an option of {' and '.join(taking)}" if taking else ""
+
+
 def option_value(cls: type, owner: str, name: str, setting: Setting, *, known: Iterable[str] | None = None) -> Any:
     """What the option *name* of the class *cls* gets from *setting*.
 
@@ -161,7 +172,9 @@ def option_value(cls: type, owner: str, name: str, setting: Setting, *, known: I
     types = {item.name: str(item.type) for item in fields(cls)}
     allowed = set(types if known is None else known)
     if name not in allowed:
-        raise ConfigError(f"{setting.source}: unknown option {name!r} of {owner}", hint=nearest(name, allowed))
+        raise ConfigError(
+            f"{setting.source}: unknown option {name!r} of {owner}", hint=_table_of(name) or nearest(name, allowed)
+        )
     if types[name] not in _READERS:
         raise ConfigError(
             f"{setting.source}: option {name!r} of {owner} takes an object of Python, which no configuration holds",

@@ -219,7 +219,10 @@ class PluginSet:
             if found is not None:
                 return found
             scope = scope._parent
+        others = [other for other in KINDS if other != kind and name in self.names(other)]
         remedy = f"Try: pip install elanus-{kind}-{name.replace('_', '-')}"
+        if others:
+            remedy = f"{name!r} is offered as: {', '.join(others)}"
         raise self._missing(kind, name, f"no installed plugin offers {kind} {name!r}", remedy)
 
     def _missing(self, kind: str, name: str, message: str, remedy: str) -> PluginError:

@@ -108,3 +108,19 @@ def test_usage(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows(run())[1][0] == "timeout"
     file.write_text("")
     assert run().stdout == "Nothing wrong, and nothing set here.\n"
+
+
+def test_a_service_without_a_table_is_told(file: Path) -> None:
+    result = run("--config", file, "--service", "Stok")
+    assert rows(result)[1][:2] == ["timeout", "1.0"]
+    assert "no table [client.services.Stok]" in result.stderr
+    assert "There are tables for: Shop" in result.stderr
+    assert run("--config", file, "--service", "Shop").stderr == ""
+
+
+def test_an_attempt_that_may_take_longer_than_its_call_is_told(file: Path) -> None:
+    file.write_text(FILE.replace("timeout = 1.0", "timeout = 1.0\nattempt_timeout = 3.0"))
+    result = run("--config", file)
+    assert f"{file}:3: attempt_timeout 3.0 is longer than timeout 1.0" in result.stderr
+    assert rows(result)
+    assert "longer" not in run("--config", file, "--service", "Shop", "--method", "slow").stderr

@@ -79,6 +79,7 @@ def call(
     """Call SERVICE/METHOD of IDL at ADDRESS with the arguments in JSON, an object with one key per parameter.
 
     The service may be left out where the IDL has one. JSON of "-" is read from standard input.
+    What $ELANUS_CONFIG names is read for options of the client, as in any process.
 
     Example: elanus call 127.0.0.1:8888 echo.thrift EchoService/echo '{"request": {"message": "hi"}}'
     """

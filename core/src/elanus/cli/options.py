@@ -37,7 +37,9 @@ _POLICIES = {"balancer", "breaker", "limiter", "retrier"}
 def options(
     source: str | None, serving: bool, service: str, method: str, against: str | None, every: bool, as_json: bool
 ) -> None:
-    """Check a configuration, all of it, and show what would hold: each value, and where it comes from."""
+    """Check a configuration, all of it up to the first mistake, and show what would hold: each value, and where it
+    comes from.
+    """
     if method and not service:
         raise click.UsageError("--method needs --service")
     with reported():
@@ -46,6 +48,7 @@ def options(
             raise click.UsageError(f"say which configuration: --config FILE, or ${ENVIRONMENT}")
         _check_parts(configuration)
         new = _folded(configuration, serving, service, method)
+        _warn(configuration, new, serving, service, method)
         old = None if against is None else _folded(_checked(_read(against)), serving, service, method)
     if old is not None:
         _show_change(ConfigChange.between(old, new), as_json)
@@ -76,6 +79,27 @@ def _check_parts(configuration: Configuration) -> None:
         chosen = {**client_core.chosen_parts(client), **server_core.chosen_parts(server)}
         named = {place: one for place, one in chosen.items() if one.kind in _POLICIES and one.source is not None}
         Shelf(installed_plugins().select).restocked(named)
+
+
+def _warn(
+    configuration: Configuration, new: ClientOptions | ServerOptions, serving: bool, service: str, method: str
+) -> None:
+    """Say on standard error what is no mistake, and still looks like one."""
+    side = "server" if serving else "client"
+    services = dict.fromkeys(scope.split("/")[1] for scope in configuration.scopes() if scope.startswith(f"{side}/"))
+    if service and service not in services:
+        known = f"There are tables for: {', '.join(services)}" if services else "There is none for any service"
+        click.echo(
+            f"elanus: no table [{side}.services.{service}]: what holds for every {side} is shown. {known}",
+            err=True,
+        )
+    values = _effective(new, service, method)
+    (timeout, _), (attempt, place) = (values.get(name, (None, "")) for name in ("timeout", "attempt_timeout"))
+    if timeout and attempt and attempt > timeout:
+        click.echo(
+            f"elanus: {place}: attempt_timeout {attempt} is longer than timeout {timeout}, which ends it",
+            err=True,
+        )
 
 
 def _folded(configuration: Configuration, serving: bool, service: str, method: str) -> ClientOptions | ServerOptions:
