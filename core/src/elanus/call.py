@@ -54,6 +54,7 @@ class Call:
         "error",
         "expired",
         "headers",
+        "idempotent",
         "instance",
         "journal",
         "limit",
@@ -86,6 +87,8 @@ class Call:
     arguments: Sequence[Any]
     #: The options of this call, read at call time; on a server the defaults.
     options: CallOptions
+    #: Whether its request may run twice: as the IDL says or, with a retrier, the method's options; ``None``: unknown.
+    idempotent: bool | None
     #: Service name of the caller, and the method whose handler makes this call; empty when unknown.
     caller: str
     caller_method: str
@@ -162,6 +165,7 @@ class Call:
         self.method = method
         self.arguments = arguments
         self.options = options
+        self.idempotent = method.idempotent
         self.caller = caller
         self.caller_method = caller_method
         self.callee = callee
@@ -284,6 +288,7 @@ class Call:
         other.method = self.method
         other.arguments = self.arguments
         other.options = self.options
+        other.idempotent = self.idempotent
         other.caller = self.caller
         other.caller_method = self.caller_method
         other.callee = self.callee

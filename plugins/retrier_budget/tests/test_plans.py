@@ -19,7 +19,6 @@ from elanus.errors import (
     NoInstanceError,
     RpcTimeoutError,
 )
-from elanus.service import MethodInfo
 from elanus.testing import make_call
 from elanus_retrier_budget import (
     BackupPolicy,
@@ -221,7 +220,7 @@ def test_a_seed_makes_pauses_foreseeable() -> None:
 )
 def test_what_was_never_sent_may_be_tried_again(error: Exception, idempotent: bool | None, again: bool) -> None:
     call = make_call()
-    call.method = MethodInfo("echo", "EchoService", idempotent=idempotent)
+    call.idempotent = idempotent
     assert RetryOn(unsent=True).wanted(call, None, error) is again
     assert RetryOn().wanted(call, None, error) is isinstance(error, RpcTimeoutError), "Kitex: timeouts alone"
 
@@ -229,7 +228,10 @@ def test_what_was_never_sent_may_be_tried_again(error: Exception, idempotent: bo
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (ConnectionLostError("reset"), "the request was sent, and the IDL does not call EchoService/echo idempotent"),
+        (
+            ConnectionLostError("reset"),
+            "the request was sent, and neither IDL nor options call EchoService/echo idempotent",
+        ),
         (CircuitOpenError("a/b/c"), "it was refused on this side, as another attempt would be"),
         (
             ApplicationError(6, "request over limit: qps"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +12,7 @@ from tests.core.store import Store, idl
 
 import elanus
 from elanus.contracts.tracer import Tracer
-from elanus.testing import InTurn, MemoryTransport, run_virtual
+from elanus.testing import InTurn, MemoryTransport, connected, run_virtual
 from elanus_retrier_budget import (
     ALL_ERRORS,
     BackupPolicy,
@@ -257,3 +257,28 @@ async def test_a_thousand_hedged_calls_of_a_client_leave_no_garbage() -> None:
         finally:
             gc.enable()
     assert found < 50, f"{found} objects waited for the collector"
+
+
+@pytest.mark.parametrize(("idempotent", "attempts"), [(True, 2), (None, 1), (False, 1)])
+def test_the_options_of_a_method_say_whether_it_may_run_twice(idempotent: bool | None, attempts: int) -> None:
+    seen: list[bool | None] = []
+
+    def losing(next_endpoint: Any) -> Any:
+        async def endpoint(call: elanus.Call) -> Any:
+            seen.append(call.idempotent)
+            if len(seen) == 1:
+                raise elanus.ConnectionLostError("reset")
+            return await next_endpoint(call)
+
+        return endpoint
+
+    async def scenario() -> None:
+        methods = {"get": elanus.MethodOptions(idempotent=idempotent)}
+        async with connected(
+            idl.Store, Store(), retrier="budget", methods=methods, instance_middlewares=[losing]
+        ) as client:
+            with suppress(elanus.ConnectionLostError):
+                await client.get("k")
+
+    run_virtual(scenario())
+    assert seen == [idempotent] * attempts

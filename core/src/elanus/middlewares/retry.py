@@ -27,7 +27,8 @@ def retry(policy: Retrier, *, idempotent: bool | None = None) -> Middleware:
     As long as attempts follow one another there is no task and no timer; :class:`Race` takes over when one of them is
     to be hedged.
 
-    :param idempotent: ``False``: a request that may have reached a server is never sent again.
+    :param idempotent: what the method's options or its IDL say; ``False``: a request that may have reached a server is
+        never sent again.
     """
 
     def middleware(next_endpoint: Endpoint) -> Endpoint:
@@ -35,6 +36,7 @@ def retry(policy: Retrier, *, idempotent: bool | None = None) -> Middleware:
             plan = policy.plan(call, monotonic())
             if plan is None:
                 return next_endpoint(call)
+            call.idempotent = idempotent
             return _attempts(plan, call, next_endpoint, idempotent is not False)
 
         return endpoint

@@ -47,7 +47,7 @@ class RetryOn:
     #: Attempts that ran out of their time.
     timeouts: bool = True
     #: Errors that a further attempt may well not meet and that have done nothing: ``retryable``, and never sent (or of
-    #: a method that the IDL calls idempotent). Not what a policy on this side refused, such as an open breaker.
+    #: a method that IDL or options call idempotent). Not what a policy on this side refused, such as an open breaker.
     unsent: bool = False
     #: Asked about everything else: ``check(attempt, reply, error)``, where the error is ``None`` for a reply. A
     #: declared exception is an error; a business status is in ``attempt.biz_status``. Must not block.
@@ -73,14 +73,14 @@ class RetryOn:
         if isinstance(error, ApplicationError) and error.refused:
             return "the server refused it, and another attempt would add to its load"
         if isinstance(error, ElanusError) and error.retryable and error.sent:
-            return f"the request was sent, and the IDL does not call {attempt.method} idempotent"
+            return f"the request was sent, and neither IDL nor options call {attempt.method} idempotent"
         return ""
 
 
 def _harmless(attempt: Call, error: Exception) -> bool:
     if not isinstance(error, ElanusError) or isinstance(error, RejectedError) or not error.retryable:
         return False
-    return not error.sent or attempt.method.idempotent is True
+    return not error.sent or attempt.idempotent is True
 
 
 def _any_error(attempt: Call, reply: Any, error: Exception | None) -> bool:
