@@ -40,7 +40,7 @@ def unit_tests(version: str, python: Path) -> int:
     groups = [argument for group in ("workspace", "test") for argument in ("--group", group)]
     subprocess.run([uv, "sync", "--quiet", *groups, "--python", python], cwd=ROOT, env=settings, check=True)
     marks = "not interop and not integration and not wheels and not soak and not bench"
-    command = [environment / "bin" / "pytest", "-q", "--numprocesses", "auto", "--dist", "loadfile", "-m", marks]
+    command = [str(environment / "bin" / "pytest"), "-q", "--numprocesses", "auto", "--dist", "loadfile", "-m", marks]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
