@@ -31,13 +31,17 @@ def main(names: tuple[str, ...], listed: bool, out: Path | None, plots: str | No
             click.echo(f"{name:<14} {scenario.title}{' (takes minutes)' if scenario.costly else ''}")
         return
     # Servers and clients say what an operator should know. Here it is meant to happen.
-    logging.getLogger("elanus").setLevel(logging.CRITICAL)
+    log = logging.getLogger("elanus")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         for name in names or [name for name, scenario in SCENARIOS.items() if not scenario.costly]:
             _run(name, SCENARIOS[name], seed, None if out is None else out / name, plots)
     except ElanusError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
+    finally:
+        log.setLevel(before)
 
 
 def _run(name: str, scenario: Scenario, seed: int, out: Path | None, plots: str | None) -> None:
