@@ -77,7 +77,7 @@ def stands() -> list[Stand]:
         Stand("elanus", ("elanus[testing,uvloop]",), ("tests/core",), WITH_PLUGINS, own_requirements(core)),
         Stand(
             "elanus[thrift]",
-            ("elanus[testing,thrift]", *defaults, *PLUGINS_BESIDE_DEFAULTS),
+            ("elanus[testing,thrift,uvloop]", *defaults, *PLUGINS_BESIDE_DEFAULTS),
             WITH_PLUGINS,
             (),
             own_requirements(core),
