@@ -68,7 +68,7 @@ class Stage(ABC):
     async def recovers(self) -> None:
         """What has to hold from now on, when the outage is over."""
         await eventually(self.announced, self.ttl + MARGIN, "being announced again")
-        await self.sees_the_next_change(2.0 + MARGIN)
+        await self.sees_the_next_change(2.0)
 
     async def sees_the_next_change(self, seconds: float) -> None:
         """Somebody appears and goes again.
