@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from elanus.contracts.balancer import Picker
 from elanus.service import Instance
@@ -33,6 +33,9 @@ class LocalityPicker(Picker):
     :param tag_sets: for which tiers are made at once, with those that they replace, if any.
     """
 
+    #: Whether some inner picker wants to be told how attempts end.
+    learns: ClassVar[bool] = False
+
     def __init__(
         self,
         instances: Sequence[Instance],
@@ -52,7 +55,7 @@ class LocalityPicker(Picker):
         self._by_tag: dict[tuple[str, str], list[Instance]] | None = None
         #: By the identity of an instance that was picked: the instance, which keeps its identity from being used
         #: again, and who picked it. Equal ones of several pickers are different objects. ``None``: nobody learns.
-        self._owners: dict[int, tuple[Instance, Picker]] | None = None
+        self._owners: dict[int, tuple[Instance, Picker]] | None = {} if self.learns else None
         self.tag_sets: dict[TagSet, Tiers] = {}
         for tags, before in tag_sets.items():
             self.tag_sets[tags] = self._chosen(tags, before)
@@ -129,21 +132,10 @@ class LocalityPicker(Picker):
 class LearningLocalityPicker(LocalityPicker):
     """As :class:`LocalityPicker`, for inner pickers that want to be told how attempts end."""
 
-    _owners: dict[int, tuple[Instance, Picker]]
-
-    def __init__(
-        self,
-        instances: Sequence[Instance],
-        settings: LocalitySettings,
-        random: Random,
-        make: MakeTiers,
-        tiers: Tiers,
-        tag_sets: Mapping[TagSet, Tiers | None],
-    ) -> None:
-        super().__init__(instances, settings, random, make, tiers, tag_sets)
-        self._owners = {}
+    learns = True
 
     def finished(self, instance: Instance, error: BaseException | None, elapsed: float, now: float) -> None:
+        assert self._owners is not None
         owner = self._owners.get(id(instance))
         if owner is not None:
             owner[1].finished(instance, error, elapsed, now)
@@ -151,6 +143,7 @@ class LearningLocalityPicker(LocalityPicker):
     def _forget(self, tags: TagSet) -> Tiers:
         forgotten = super()._forget(tags)
         pickers = {id(tier.picker) for tier in forgotten.all if forgotten is not self.tiers}
+        assert self._owners is not None
         self._owners = {key: owner for key, owner in self._owners.items() if id(owner[1]) not in pickers}
         return forgotten
 
